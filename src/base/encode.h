@@ -1,0 +1,33 @@
+/* Text encodings of bytes: base64url without padding (RFC 4648 5), hex, UTF-8 validity, random ids.
+ * Thread-safe; no state. */
+#ifndef PTA_BASE_ENCODE_H
+#define PTA_BASE_ENCODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+
+#define BASE64URL_LEN(n) (((n)*4 + 2) / 3)
+
+/* Appends to the buffer. */
+void encode_base64url(struct buf *out, const void *data, size_t len);
+/* Strict: no padding, no white space, canonical last character. Writes at most cap bytes to out; *len is
+ * their number. -PTA_EINVAL on a bad character, -PTA_ETOOBIG past cap. */
+PTA_MUST_CHECK int decode_base64url(const char *text, size_t text_len, uint8_t *out, size_t cap, size_t *len);
+
+/* Lower-case hex and a NUL; out has 2 * len + 1 bytes. */
+void encode_hex(const void *data, size_t len, char *out);
+
+/* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF; NUL bytes are refused as well. */
+bool utf8_valid(const void *data, size_t len);
+/* Only bytes 0x20 to 0x7e. */
+bool ascii_printable(const char *text, size_t len);
+
+/* 128 random bits as 32 hex digits and a NUL. */
+#define RANDOM_ID_LEN 32
+void random_id(char out[RANDOM_ID_LEN + 1]);
+bool random_id_valid(const char *text, size_t len);
+
+#endif

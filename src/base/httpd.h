@@ -1,0 +1,81 @@
+/* An HTTP/1.1 server on one event base: libevent's evhttp, over TLS (bufferevent_openssl), TCP or a unix socket.
+ * Everything here belongs to the base's thread. One httpd per listener and thread (SO_REUSEPORT shares the port).
+ * It refuses what evhttp lets through: duplicate Content-Length, Host, Authorization or Content-Type, "Host :",
+ * bodies on GET, oversize headers and bodies, slow requests (one deadline for the whole request), wrong methods,
+ * wrong content types, more connections than allowed in all and per address. */
+#ifndef PTA_BASE_HTTPD_H
+#define PTA_BASE_HTTPD_H
+
+#include <event2/event.h>
+#include <event2/http.h>
+#include <openssl/ssl.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+
+struct httpd;
+struct httpd_request;
+
+typedef void (*httpd_handler)(struct httpd_request *request, void *arg);
+
+struct httpd_route {
+	const char *method; /* "GET" or "POST"; NULL ends a table */
+	const char *path;   /* exact; a table may have a path more than once with other methods */
+	httpd_handler handler;
+	size_t max_body; /* bytes; 0: no body taken. With a body, Content-Type must be application/json */
+};
+
+struct httpd_conf {
+	const char *address; /* "host:port", "[v6]:port", ":port", or "unix:/path" */
+	SSL_CTX *tls;	     /* NULL: plain (loopback and unix only) */
+	mode_t unix_mode;
+	gid_t unix_gid; /* (gid_t)-1: as it is */
+	const struct httpd_route *routes;
+	void *arg; /* to the handlers */
+	unsigned max_connections, max_per_address;
+	unsigned request_timeout_ms; /* from the first byte of a request to its last */
+	unsigned idle_timeout_ms;    /* between requests; a request being answered is not idle */
+};
+
+PTA_MUST_CHECK int httpd_new(struct event_base *base, const struct httpd_conf *conf, struct httpd **out, struct err *err);
+/* Stops accepting; connections end when their request is answered; idle ones are closed at once. */
+void httpd_drain(struct httpd *httpd);
+/* Closes everything. Requests not yet answered get their close callback. */
+void httpd_free(struct httpd *httpd);
+unsigned httpd_connections(const struct httpd *httpd);
+/* The port really bound (for ":0"). */
+unsigned httpd_port(const struct httpd *httpd);
+
+/* One request. Valid from the handler's call until a reply, or until its close callback was called. */
+const uint8_t *httpd_body(struct httpd_request *request, size_t *len); /* one contiguous piece; wiped after the handler's reply */
+/* Wipes the body now (it held a password). */
+void httpd_body_wipe(struct httpd_request *request);
+const char *httpd_header(struct httpd_request *request, const char *name); /* NULL when absent */
+const char *httpd_query(struct httpd_request *request, const char *name);  /* decoded; NULL when absent */
+const char *httpd_peer(struct httpd_request *request);			    /* "192.0.2.1" or "unix" */
+X509 *httpd_peer_certificate(struct httpd_request *request);		    /* borrowed; NULL without TLS client certificate */
+/* Unix sockets: the peer's credentials. -PTA_ENOENT elsewhere. */
+PTA_MUST_CHECK int httpd_peer_ids(struct httpd_request *request, uid_t *uid, pid_t *pid);
+void *httpd_arg(struct httpd_request *request);
+
+/* The peer closed or vanished before the reply: cb is called once and the request is gone. Noticed by EV_CLOSED while
+ * parked, TCP_USER_TIMEOUT (5 s) and keepalive. */
+void httpd_on_close(struct httpd_request *request, void (*cb)(void *arg), void *arg);
+/* Identifies the connection among the living ones of this httpd (for counting an agent's connections). */
+uint64_t httpd_connection_id(struct httpd_request *request);
+
+void httpd_reply_header(struct httpd_request *request, const char *name, const char *value); /* before the reply */
+/* status 200 etc.; body (copied) may be NULL with 0. application/json. */
+void httpd_reply(struct httpd_request *request, int status, const void *body, size_t len);
+void httpd_reply_type(struct httpd_request *request, int status, const char *type, const void *body, size_t len);
+/* {"error": code, "message": text, "field": field} ; field NULL: left out. code is a stable word ("bad_json"). */
+PTA_PRINTF(5, 6) void httpd_reply_error(struct httpd_request *request, int status, const char *code, const char *field, const char *fmt, ...);
+/* As httpd_reply(); then exactly once cb(arg, written): true when at least one byte of this reply was handed to the
+ * kernel, false when the connection ended before. May be called before this returns. */
+void httpd_reply_watched(struct httpd_request *request, int status, const void *body, size_t len, void (*cb)(void *arg, bool written), void *arg);
+
+#endif
