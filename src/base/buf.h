@@ -21,7 +21,7 @@ struct buf {
 #define BUF_INIT_WIPED(max_bytes) ((struct buf){.limit = (max_bytes), .wipe = true})
 
 void buf_done(struct buf *buf); /* frees; the buffer may be used again */
-void buf_reset(struct buf *buf); /* empties and keeps the memory */
+void buf_reset(struct buf *buf); /* empties (and wipes) it, forgets the failure, keeps the memory */
 bool buf_ok(const struct buf *buf);
 
 /* Makes room for n more bytes at once (one allocation). */

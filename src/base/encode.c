@@ -1,0 +1,167 @@
+#include "base/encode.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+static const char base64url_digits[64] = {"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"};
+static const char hex_digits[16] = {"0123456789abcdef"};
+
+void encode_base64url(struct buf *out, const void *data, size_t len)
+{
+	const uint8_t *in = data;
+	uint8_t *to;
+	size_t i;
+
+	buf_reserve(out, BASE64URL_LEN(len));
+	if (!buf_ok(out))
+		return;
+	to = out->data + out->len;
+	for (i = 0; i + 3 <= len; i += 3) {
+		*to++ = (uint8_t)base64url_digits[in[i] >> 2];
+		*to++ = (uint8_t)base64url_digits[(in[i] << 4 | in[i + 1] >> 4) & 63];
+		*to++ = (uint8_t)base64url_digits[(in[i + 1] << 2 | in[i + 2] >> 6) & 63];
+		*to++ = (uint8_t)base64url_digits[in[i + 2] & 63];
+	}
+	if (len - i > 0) {
+		*to++ = (uint8_t)base64url_digits[in[i] >> 2];
+		*to++ = (uint8_t)base64url_digits[(in[i] << 4 | (len - i == 2 ? in[i + 1] >> 4 : 0)) & 63];
+		if (len - i == 2)
+			*to++ = (uint8_t)base64url_digits[in[i + 1] << 2 & 63];
+	}
+	*to = '\0';
+	out->len += BASE64URL_LEN(len);
+}
+
+static int base64url_value(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	if (c == '-')
+		return 62;
+	return c == '_' ? 63 : -1;
+}
+
+int decode_base64url(const char *text, size_t text_len, uint8_t *out, size_t cap, size_t *len)
+{
+	uint32_t bits = 0;
+	unsigned nbits = 0;
+	size_t n = 0;
+
+	if (text_len % 4 == 1)
+		return -PTA_EINVAL;
+	if (text_len / 4 * 3 + (text_len % 4 ? text_len % 4 - 1 : 0) > cap)
+		return -PTA_ETOOBIG;
+	for (size_t i = 0; i < text_len; i++) {
+		int v = base64url_value(text[i]);
+
+		if (v < 0)
+			return -PTA_EINVAL;
+		bits = bits << 6 | (uint32_t)v;
+		nbits += 6;
+		if (nbits >= 8) {
+			nbits -= 8;
+			out[n++] = (uint8_t)(bits >> nbits);
+			bits &= (1u << nbits) - 1;
+		}
+	}
+	if (bits) /* the last character's unused bits: only zeros are canonical */
+		return -PTA_EINVAL;
+	*len = n;
+	return 0;
+}
+
+void encode_hex(const void *data, size_t len, char *out)
+{
+	const uint8_t *in = data;
+
+	for (size_t i = 0; i < len; i++) {
+		*out++ = hex_digits[in[i] >> 4];
+		*out++ = hex_digits[in[i] & 15];
+	}
+	*out = '\0';
+}
+
+/* The length of the sequence at p, 0 when it is none (Unicode 15, table 3-7). */
+static size_t utf8_sequence(const uint8_t *p, size_t left)
+{
+	uint8_t low = 0x80, high = 0xbf;
+	size_t n;
+
+	if (p[0] < 0x80)
+		return p[0] ? 1 : 0;
+	if (p[0] >= 0xc2 && p[0] <= 0xdf)
+		n = 2;
+	else if (p[0] >= 0xe0 && p[0] <= 0xef)
+		n = 3;
+	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+		n = 4;
+	else
+		return 0;
+	if (n > left)
+		return 0;
+	switch (p[0]) {
+	case 0xe0: /* shorter forms exist */
+		low = 0xa0;
+		break;
+	case 0xed: /* surrogates */
+		high = 0x9f;
+		break;
+	case 0xf0: /* shorter forms exist */
+		low = 0x90;
+		break;
+	case 0xf4: /* above U+10FFFF */
+		high = 0x8f;
+		break;
+	}
+	if (p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return n;
+}
+
+bool utf8_valid(const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	for (size_t i = 0, n; i < len; i += n) {
+		n = utf8_sequence(p + i, len - i);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}
+
+bool ascii_printable(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (text[i] < 0x20 || text[i] > 0x7e)
+			return false;
+	return true;
+}
+
+void random_id(char out[RANDOM_ID_LEN + 1])
+{
+	uint8_t bytes[RANDOM_ID_LEN / 2];
+
+	/* So few bytes come whole and uninterrupted from any kernel that has the call; ids that repeat must not happen. */
+	if (getrandom(bytes, sizeof(bytes), 0) != (ssize_t)sizeof(bytes))
+		abort();
+	encode_hex(bytes, sizeof(bytes), out);
+}
+
+bool random_id_valid(const char *text, size_t len)
+{
+	if (len != RANDOM_ID_LEN)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f')))
+			return false;
+	return true;
+}

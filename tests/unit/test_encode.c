@@ -1,0 +1,160 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/encode.h"
+
+static void base64url_matches_rfc4648_both_ways(void **state)
+{
+	static const struct {
+		const char *plain, *text;
+	} cases[] = {
+		{"", ""}, {"f", "Zg"}, {"fo", "Zm8"}, {"foo", "Zm9v"}, {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, {"\xfb\xff\xfe", "-__-"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(cases); i++) {
+		struct buf out = BUF_INIT(64);
+		uint8_t back[16];
+		size_t len = 99;
+
+		encode_base64url(&out, cases[i].plain, strlen(cases[i].plain));
+		assert_true(buf_ok(&out));
+		assert_int_equal(out.len, BASE64URL_LEN(strlen(cases[i].plain)));
+		assert_string_equal((char *)out.data, cases[i].text);
+		assert_int_equal(decode_base64url(cases[i].text, strlen(cases[i].text), back, sizeof(back), &len), 0);
+		assert_int_equal(len, strlen(cases[i].plain));
+		assert_memory_equal(back, cases[i].plain, len);
+		buf_done(&out);
+	}
+}
+
+static void base64url_refuses_what_is_not_canonical(void **state)
+{
+	static const char *const bad[] = {"Z", "Zh", "Zm9", "Zg==", "Zm9v\n", " Zm9v", "Zm+v", "Zm/v", "Zm9vY", "Zm\xc3\xa4", "Z\0g"};
+	uint8_t out[16];
+	size_t len;
+
+	(void)state;
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(bad); i++)
+		assert_int_equal(decode_base64url(bad[i], i + 1 == PTA_ARRAY_SIZE(bad) ? 3 : strlen(bad[i]), out, sizeof(out), &len), -PTA_EINVAL);
+}
+
+static void base64url_stops_at_the_callers_room(void **state)
+{
+	uint8_t out[5];
+	size_t len;
+
+	(void)state;
+	assert_int_equal(decode_base64url("Zm9vYmFy", 8, out, sizeof(out), &len), -PTA_ETOOBIG);
+	assert_int_equal(decode_base64url("Zm9vYmE", 7, out, sizeof(out), &len), 0);
+	assert_int_equal(decode_base64url("", 0, NULL, 0, &len), 0);
+	assert_int_equal(len, 0);
+}
+
+static void base64url_appends_and_respects_the_limit(void **state)
+{
+	struct buf out = BUF_INIT(8);
+
+	(void)state;
+	buf_puts(&out, "x=");
+	encode_base64url(&out, "foob", 4);
+	assert_string_equal((char *)out.data, "x=Zm9vYg");
+	encode_base64url(&out, "f", 1);
+	assert_false(buf_ok(&out));
+	buf_done(&out);
+}
+
+static void hex_is_lower_case(void **state)
+{
+	char out[9];
+
+	(void)state;
+	encode_hex("\x00\x0f\xf0\xab", 4, out);
+	assert_string_equal(out, "000ff0ab");
+	encode_hex(NULL, 0, out);
+	assert_string_equal(out, "");
+}
+
+static void utf8_takes_only_well_formed_sequences(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+		bool valid;
+	} cases[] = {
+		{"", 0, true},
+		{"plain", 5, true},
+		{"\xc3\xa4", 2, true},
+		{"\xe2\x82\xac", 3, true},
+		{"\xf0\x9f\x98\x80", 4, true},
+		{"\xf4\x8f\xbf\xbf", 4, true},
+		{"\xed\x9f\xbf", 3, true},
+		{"\xee\x80\x80", 3, true},
+		{"a\0b", 3, false},
+		{"\x80", 1, false},
+		{"\xc3", 1, false},
+		{"\xc3x", 2, false},
+		{"\xc0\xaf", 2, false},
+		{"\xc1\xbf", 2, false},
+		{"\xe0\x9f\xbf", 3, false},
+		{"\xed\xa0\x80", 3, false},
+		{"\xe2\x82", 2, false},
+		{"\xe2\x82x", 3, false},
+		{"\xf0\x8f\xbf\xbf", 4, false},
+		{"\xf4\x90\x80\x80", 4, false},
+		{"\xf0\x9f\x98", 3, false},
+		{"\xf5\x80\x80\x80", 4, false},
+		{"\xff", 1, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(cases); i++)
+		if (utf8_valid(cases[i].text, cases[i].len) != cases[i].valid)
+			fail_msg("case %zu", i);
+}
+
+static void printable_is_space_to_tilde(void **state)
+{
+	(void)state;
+	assert_true(ascii_printable(" az~", 4));
+	assert_false(ascii_printable("\x1f", 1));
+	assert_false(ascii_printable("\x7f", 1));
+	assert_false(ascii_printable("\xc3\xa4", 2));
+	assert_false(ascii_printable("a\0", 2));
+}
+
+static void random_ids_are_valid_and_differ(void **state)
+{
+	char a[RANDOM_ID_LEN + 1], b[RANDOM_ID_LEN + 1];
+
+	(void)state;
+	random_id(a);
+	random_id(b);
+	assert_true(random_id_valid(a, strlen(a)));
+	assert_string_not_equal(a, b);
+	assert_false(random_id_valid(a, RANDOM_ID_LEN - 1));
+	a[3] = 'A';
+	assert_false(random_id_valid(a, strlen(a)));
+	a[3] = '\0';
+	assert_false(random_id_valid(a, RANDOM_ID_LEN));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(base64url_matches_rfc4648_both_ways),
+		cmocka_unit_test(base64url_refuses_what_is_not_canonical),
+		cmocka_unit_test(base64url_stops_at_the_callers_room),
+		cmocka_unit_test(base64url_appends_and_respects_the_limit),
+		cmocka_unit_test(hex_is_lower_case),
+		cmocka_unit_test(utf8_takes_only_well_formed_sequences),
+		cmocka_unit_test(printable_is_space_to_tilde),
+		cmocka_unit_test(random_ids_are_valid_and_differ),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
