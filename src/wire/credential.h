@@ -19,8 +19,11 @@ struct credential {
 };
 
 /* Refuses (-PTA_EINVAL with a text): empty parts, more than the limits, bytes that are not UTF-8, control characters,
- * neither '@' nor '\', both of them, and in the user part what would make another of AD's name forms of it
- * (MS-ADTS 5.1.1.1.1; DN, canonical name, SPN, SID): any of  " / \ [ ] : ; | = , * ? < >  */
+ * neither '@' nor '\', both of them or one of them twice, a user part that begins or ends with a space (the directory
+ * drops it: two spellings of one name), and in the user part what would make another of AD's name forms of it
+ * (MS-ADTS 5.1.1.1.1; DN, canonical name, SPN, SID): any of  " / \ [ ] : ; | = , * ? < >
+ * The domain part has ASCII letters, digits, '-', '_' and '.', no dot at an end and no two dots side by side.
+ * On an error *out is zeroed. */
 PTA_MUST_CHECK int credential_parse(const char *name, size_t len, struct credential *out, struct err *err);
 
 /* Domain names compare without case in ASCII. */

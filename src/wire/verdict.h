@@ -58,14 +58,15 @@ const char *verdict_reason_text(const struct verdict *v);
 PTA_MUST_CHECK int verdict_parse(const char *name, enum verdict_code *out);
 PTA_MUST_CHECK int verdict_reason_parse(const char *name, enum verdict_reason *out);
 
-/* A verdict with nothing else set. */
+/* A verdict with nothing else set. Success says itself that the password was proved; any other code needs
+ * password_proved set where the directory's answer shows it. */
 struct verdict verdict_make(enum verdict_code code);
 struct verdict verdict_unavailable(enum verdict_reason reason, bool password_sent);
 
 /* A state that AD tells only with the right password may be shown to the client; what was not proved is shown as
  * invalid_credentials. unavailable, throttled and invalid_request are shown as they are. */
 enum verdict_code verdict_shown(const struct verdict *v);
-/* success, password_expired and password_must_change only. */
+/* success, password_expired and password_must_change only, and only with the password proved. */
 bool verdict_may_lead_to_session(const struct verdict *v);
 /* 200 for definite verdicts (throttled is one), 400 invalid_request, 503 unavailable and nothing sent, 504 unavailable and perhaps sent. */
 int verdict_http_status(const struct verdict *v);
