@@ -33,7 +33,7 @@ static int replay(const char *path)
 int main(int argc, char **argv)
 {
 	const char *name = strstr(argv[0], "fuzz_"), *srcdir = getenv("srcdir");
-	char dir[PATH_MAX], path[PATH_MAX];
+	char dir[PATH_MAX], path[PATH_MAX + NAME_MAX + 2];
 	struct dirent *entry;
 	unsigned files = 0;
 	DIR *corpus;
