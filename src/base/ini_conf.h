@@ -37,22 +37,22 @@ struct conf_row {
 	const char *help;
 };
 
-#define CONF_STRING(type, field, defval, text) \
-	{.key = #field, .type = CONF_T_STRING, .offset = offsetof(type, field), .min = 1, .max = 1024, .def = defval, .help = text}
-#define CONF_STRING_REQUIRED(type, field, text) \
-	{.key = #field, .type = CONF_T_STRING, .offset = offsetof(type, field), .min = 1, .max = 1024, .required = true, .help = text}
-#define CONF_UINT(type, field, low, high, defval, text) \
-	{.key = #field, .type = CONF_T_UINT, .offset = offsetof(type, field), .min = low, .max = high, .def = #defval, .help = text}
-#define CONF_MS(type, field, low, high, defval, text) \
-	{.key = #field, .type = CONF_T_MS, .offset = offsetof(type, field), .min = low, .max = high, .def = defval, .help = text}
-#define CONF_BOOL(type, field, defval, text) \
-	{.key = #field, .type = CONF_T_BOOL, .offset = offsetof(type, field), .def = defval, .help = text}
-#define CONF_ENUM(type, field, names, defval, text) \
-	{.key = #field, .type = CONF_T_ENUM, .offset = offsetof(type, field), .choices = names, .def = defval, .help = text}
-#define CONF_LIST(type, field, most, defval, text) \
-	{.key = #field, .type = CONF_T_LIST, .offset = offsetof(type, field), .min = 1, .max = most, .def = defval, .help = text}
-#define CONF_LIST_REQUIRED(type, field, most, text) \
-	{.key = #field, .type = CONF_T_LIST, .offset = offsetof(type, field), .min = 1, .max = most, .required = true, .help = text}
+#define CONF_STRING(owner, field, defval, text) \
+	{.key = #field, .type = CONF_T_STRING, .offset = offsetof(owner, field), .min = 1, .max = 1024, .def = defval, .help = text}
+#define CONF_STRING_REQUIRED(owner, field, text) \
+	{.key = #field, .type = CONF_T_STRING, .offset = offsetof(owner, field), .min = 1, .max = 1024, .required = true, .help = text}
+#define CONF_UINT(owner, field, low, high, defval, text) \
+	{.key = #field, .type = CONF_T_UINT, .offset = offsetof(owner, field), .min = low, .max = high, .def = #defval, .help = text}
+#define CONF_MS(owner, field, low, high, defval, text) \
+	{.key = #field, .type = CONF_T_MS, .offset = offsetof(owner, field), .min = low, .max = high, .def = defval, .help = text}
+#define CONF_BOOL(owner, field, defval, text) \
+	{.key = #field, .type = CONF_T_BOOL, .offset = offsetof(owner, field), .def = defval, .help = text}
+#define CONF_ENUM(owner, field, names, defval, text) \
+	{.key = #field, .type = CONF_T_ENUM, .offset = offsetof(owner, field), .choices = names, .def = defval, .help = text}
+#define CONF_LIST(owner, field, most, defval, text) \
+	{.key = #field, .type = CONF_T_LIST, .offset = offsetof(owner, field), .min = 1, .max = most, .def = defval, .help = text}
+#define CONF_LIST_REQUIRED(owner, field, most, text) \
+	{.key = #field, .type = CONF_T_LIST, .offset = offsetof(owner, field), .min = 1, .max = most, .required = true, .help = text}
 
 /* A kind of section. Plain ([agent]) ones exist once, with defaults when the file leaves them out. Labelled
  * ([directory corp.example.com]) ones as often as the file has them. */
