@@ -55,8 +55,7 @@ int main(int argc, char **argv)
 	while ((entry = readdir(corpus))) {
 		if (entry->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
-		if (replay(path))
+		if ((size_t)snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name) >= sizeof(path) || replay(path))
 			return 1;
 		files++;
 	}
