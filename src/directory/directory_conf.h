@@ -1,11 +1,16 @@
-/* One [directory NAME] section. Immutable once loaded. */
+/* One [directory NAME] section. Immutable once loaded, thread-safe then. directory_conf_check() reads ca_file's folder entry
+ * from disk; nothing else blocks. */
 #ifndef PTA_DIRECTORY_DIRECTORY_CONF_H
 #define PTA_DIRECTORY_DIRECTORY_CONF_H
 
 #include "base/ini_conf.h"
+#include "wire/limits.h"
 
 enum directory_method { DIRECTORY_SIMPLE };
 enum directory_tls { DIRECTORY_LDAPS, DIRECTORY_STARTTLS, DIRECTORY_TLS_NONE };
+
+#define DIRECTORY_MAX_SERVERS 16
+#define DIRECTORY_MAX_CONNECTIONS 256
 
 struct directory_conf {
 	char *name; /* the section's label: the domain, lower case */
@@ -28,5 +33,15 @@ void directory_conf_check(const struct directory_conf *conf, const char *path, s
 /* This section serves the suffix or NetBIOS name (form as in wire/credential.h). */
 bool directory_conf_serves(const struct directory_conf *conf, int form, const char *domain);
 void directory_conf_free(struct directory_conf *conf);
+
+/* One word of `servers`, taken apart. */
+struct directory_server {
+	char host[LIMIT_DOMAIN + 1]; /* a name or an address without brackets */
+	unsigned port;		     /* as written, or the default of the tls mode: 636 for ldaps, else 389 */
+	bool literal_v6;	     /* wants brackets in a URL */
+};
+
+/* -PTA_EINVAL with a text. tls: enum directory_tls. */
+PTA_MUST_CHECK int directory_server_parse(const char *text, int tls, struct directory_server *out, struct err *err);
 
 #endif
