@@ -47,6 +47,8 @@ void httpd_drain(struct httpd *httpd);
 /* Closes everything. Requests not yet answered get their close callback. */
 void httpd_free(struct httpd *httpd);
 unsigned httpd_connections(const struct httpd *httpd);
+/* New connections use this context from now on (a renewed certificate); it takes a reference of its own. Only where conf->tls was set. */
+void httpd_set_tls(struct httpd *httpd, SSL_CTX *tls);
 /* The port really bound (for ":0"). */
 unsigned httpd_port(const struct httpd *httpd);
 
@@ -67,6 +69,10 @@ void *httpd_arg(struct httpd_request *request);
 void httpd_on_close(struct httpd_request *request, void (*cb)(void *arg), void *arg);
 /* Identifies the connection among the living ones of this httpd (for counting an agent's connections). */
 uint64_t httpd_connection_id(struct httpd_request *request);
+/* A value of the caller's that lives as long as the connection: closed(value) is called once when it ends, after the close
+ * callbacks and watched replies of its requests. Set once per connection; NULL until then. */
+void httpd_connection_set(struct httpd_request *request, void *value, void (*closed)(void *value));
+void *httpd_connection_get(struct httpd_request *request);
 
 void httpd_reply_header(struct httpd_request *request, const char *name, const char *value); /* before the reply */
 /* status 200 etc.; body (copied) may be NULL with 0. application/json. */

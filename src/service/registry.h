@@ -92,15 +92,17 @@ PTA_MUST_CHECK int registry_domain_add(struct registry_db *db, const struct regi
 PTA_MUST_CHECK int registry_domain_enable(struct registry_db *db, const char *tenant, const char *domain, bool enabled, struct err *err);
 PTA_MUST_CHECK int registry_domain_remove(struct registry_db *db, const char *tenant, const char *domain, struct err *err);
 /* A key of 256 random bits: shown once by the caller, only its hash is stored. */
+/* The hash of an API key's text, as registry_app_add() stored it; -PTA_EINVAL when the text cannot be a key. */
+PTA_MUST_CHECK int registry_app_key_hash(const char *key, size_t len, uint8_t hash[32]);
 PTA_MUST_CHECK int registry_app_add(struct registry_db *db, const char *tenant, const char *name, bool details, char key[64], struct registry_app *out, struct err *err);
 PTA_MUST_CHECK int registry_app_revoke(struct registry_db *db, const char *app, struct err *err);
 /* Fills id and secret of a one-time token for the group and stores the secret's hash. */
 PTA_MUST_CHECK int registry_token_create(struct registry_db *db, const char *tenant, const char *group, uint64_t expires_ms, struct token *out, struct err *err);
 /* The one use of a token: checks it, binds it to this key (SHA-256 of its SubjectPublicKeyInfo) and gives tenant, group and the agent's id: a new one, or
- * that of known_agent (re-registration) when it is of the same tenant and group. The same token with the same key again: 0, *again true and
+ * that of known_agent (re-registration; the agent of the client certificate, NULL: none) when it is of the same tenant and group. The same token with the same key again: 0, *again true and
  * the certificate (PEM) given then. With another key: -PTA_EPERM "spent". Expired or unknown: -PTA_EPERM. */
-PTA_MUST_CHECK int registry_token_use(struct registry_db *db, const char *token_id, const char *token_secret, const uint8_t key_hash[32], const char *host, const char *version,
-				      struct registry_agent *out, bool *again, char certificate[LIMIT_CERTIFICATE + 1], struct err *err);
+PTA_MUST_CHECK int registry_token_use(struct registry_db *db, const char *token_id, const char *token_secret, const uint8_t key_hash[32], const char *known_agent, const char *host,
+				      const char *version, struct registry_agent *out, bool *again, char certificate[LIMIT_CERTIFICATE + 1], struct err *err);
 /* Stores an issued certificate of the agent (PEM kept for lost replies); the one before stays valid until its own end or the next renewal. */
 PTA_MUST_CHECK int registry_certificate_add(struct registry_db *db, const char *agent, const char *token_id, const char *fingerprint, const char *serial,
 					    uint64_t not_after_ms, const char *pem, struct err *err);

@@ -15,6 +15,16 @@
 /* Every answer on the agent listener carries the service's wall clock in ms in this header. */
 #define MESSAGE_TIME_HEADER "PTA-Time"
 
+/* Errors an agent acts on, the "error" of {error, message, field}: */
+#define MESSAGE_ERROR_KEY_UNKNOWN "key_unknown"	 /* 409 to a poll: the service has no HPKE key of this instance (it was restarted): publish, then poll */
+#define MESSAGE_ERROR_CERTIFICATE "certificate"	 /* 403: no client certificate, or revoked, expired, unknown: the message says which */
+#define MESSAGE_ERROR_TOKEN "token"		 /* 403 to register: unknown, expired or spent */
+/* "error" of a refused result: */
+#define MESSAGE_REFUSED_UNKNOWN "unknown"	 /* no such request waits any more: late, or answered already */
+#define MESSAGE_REFUSED_NOT_HOLDER "not_holder"	 /* it is not this agent's, or was handed to an earlier instance */
+#define MESSAGE_REFUSED_ATTEMPT "stale_attempt"	 /* not the current attempt */
+#define MESSAGE_REFUSED_ANSWER "bad_answer"	 /* the sealed answer does not open */
+
 /* POST /v1/agent/register   {"token","csr","host","version"} (no client certificate; token is the secret part) */
 struct message_register {
 	char token_id[RANDOM_ID_LEN + 1];
