@@ -50,8 +50,9 @@ int secret_arena_init(size_t bytes, struct err *err)
 		CRYPTO_secure_malloc_done();
 		getrlimit(RLIMIT_MEMLOCK, &limit);
 		return err_set(err, -PTA_ENOMEM,
-			"cannot lock %zu bytes of memory for passwords: RLIMIT_MEMLOCK allows %llu bytes; set LimitMEMLOCK=%zu in the systemd unit, or raise 'ulimit -l'", bytes,
-			(unsigned long long)limit.rlim_cur, bytes);
+			"cannot lock %zu bytes of memory for passwords: RLIMIT_MEMLOCK allows %llu bytes; set LimitMEMLOCK=%zu in the systemd unit, or raise "
+			"'ulimit -l'",
+			bytes, (unsigned long long)limit.rlim_cur, bytes);
 	default:
 		return err_set(err, -PTA_ENOMEM, "cannot set up %zu bytes of protected memory for passwords", bytes);
 	}

@@ -11,7 +11,7 @@ struct work {
 
 struct workpool;
 
-/* threads 1..256; at most `queue` works wait. name (at most 12 bytes) shows in ps -L. */
+/* threads 1..256; at most `queue` (from 1) works wait. name (at most 12 bytes) shows in ps -L. */
 PTA_MUST_CHECK int workpool_new(const char *name, unsigned threads, unsigned queue, struct workpool **out);
 /* -PTA_EBUSY when the queue is full, -PTA_ECLOSED when closing: the work stays the caller's. */
 PTA_MUST_CHECK int workpool_submit(struct workpool *pool, struct work *work);

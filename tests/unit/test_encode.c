@@ -12,7 +12,14 @@ static void base64url_matches_rfc4648_both_ways(void **state)
 	static const struct {
 		const char *plain, *text;
 	} cases[] = {
-		{"", ""}, {"f", "Zg"}, {"fo", "Zm8"}, {"foo", "Zm9v"}, {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, {"\xfb\xff\xfe", "-__-"},
+		{"", ""},
+		{"f", "Zg"},
+		{"fo", "Zm8"},
+		{"foo", "Zm9v"},
+		{"foob", "Zm9vYg"},
+		{"fooba", "Zm9vYmE"},
+		{"foobar", "Zm9vYmFy"},
+		{"\xfb\xff\xfe", "-__-"},
 	};
 
 	(void)state;

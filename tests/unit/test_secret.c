@@ -34,12 +34,12 @@ static void in_child(void (*test)(void))
 }
 
 /* cmocka's assertions jump back into the parent's loop, which a child must not run. */
-#define CHECK(condition)                                                                                   \
-	do {                                                                                               \
-		if (!(condition)) {                                                                        \
-			fprintf(stderr, "%s:%d: %s is not so\n", __FILE__, __LINE__, #condition);          \
-			_exit(1);                                                                          \
-		}                                                                                          \
+#define CHECK(condition)                                                                                                                                       \
+	do {                                                                                                                                                   \
+		if (!(condition)) {                                                                                                                            \
+			fprintf(stderr, "%s:%d: %s is not so\n", __FILE__, __LINE__, #condition);                                                              \
+			_exit(1);                                                                                                                              \
+		}                                                                                                                                              \
 	} while (0)
 
 static void a_secret_is_a_copy_with_a_nul_behind(void **state)
