@@ -1,5 +1,7 @@
-/* Logging: one event per line with a stable name and fields. logfmt on stderr. What a peer sent is escaped. Never a
- * password (there is no field type for one). Thread-safe; one write(2) per line. */
+/* Logging: one event per line with a stable name and fields, logfmt on stderr: time=… level=… program=… event=… and the
+ * fields; to the journal ($JOURNAL_STREAM) <priority>event=… instead, since it keeps the rest itself. What a peer sent is
+ * escaped, and cut at 1 KiB with a mark. Never a password (there is no field type for one). Thread-safe; one write(2) per
+ * line; lines that could not be written are counted in the next one (lost_lines=N). Blocks if stderr does. */
 #ifndef PTA_BASE_LOG_H
 #define PTA_BASE_LOG_H
 
@@ -25,7 +27,7 @@ struct log_field {
 /* Microseconds, printed in ms with three decimals. */
 #define F_MS(field, us) {.type = LOG_F_MS, .name = (field), .num = (int64_t)(us)}
 
-/* program: "pta-agent"; level: the least urgent that is written. Without this call: LOG_INFO. */
+/* program: "pta-agent" (not copied); level: the least urgent that is written. Without this call: LOG_INFO. Before threads. */
 void log_init(const char *program, int level);
 void log_set_level(int level);
 bool log_enabled(int level);
