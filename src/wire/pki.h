@@ -20,7 +20,8 @@ PTA_MUST_CHECK int pki_key_new(EVP_PKEY **out, struct err *err); /* P-256 */
 PTA_MUST_CHECK int pki_key_to_pem(EVP_PKEY *key, struct buf *out, struct err *err); /* PKCS#8; use a wiped buf */
 PTA_MUST_CHECK int pki_key_from_pem(const void *pem, size_t len, EVP_PKEY **out, struct err *err);
 PTA_MUST_CHECK int pki_cert_to_pem(X509 *cert, struct buf *out);
-/* The first certificate; more (a chain) may follow and go to *chain when it is not NULL. */
+/* The first certificate; more (a chain) may follow and go to *chain when it is not NULL (NULL again when none does).
+ * Nothing here ever asks for a password: encrypted PEM is an error. */
 PTA_MUST_CHECK int pki_cert_from_pem(const void *pem, size_t len, X509 **out, STACK_OF(X509) **chain, struct err *err);
 PTA_MUST_CHECK int pki_cert_from_der(const void *der, size_t len, X509 **out, struct err *err);
 /* Certificate and key belong together. */
@@ -39,16 +40,16 @@ PTA_MUST_CHECK int pki_issue_agent(X509 *ca, EVP_PKEY *ca_key, EVP_PKEY *subject
 /* A server certificate for these names (DNS names and IP addresses, NULL-terminated). */
 PTA_MUST_CHECK int pki_issue_server(X509 *ca, EVP_PKEY *ca_key, EVP_PKEY *subject, const char *const *names, unsigned days, X509 **out, struct err *err);
 
-/* Lower-case hex of the serial number / of SHA-256 over the DER. */
+/* Lower-case hex of the serial number ("" for one of more than 32 bytes or below zero) / of SHA-256 over the DER. */
 void pki_serial(X509 *cert, char out[65]);
 void pki_fingerprint(X509 *cert, char out[65]);
 void pki_key_fingerprint(EVP_PKEY *key, uint8_t out[32]); /* SHA-256 over the SubjectPublicKeyInfo */
-/* Wall ms of notBefore and notAfter. */
+/* Wall ms of notBefore and notAfter; a certificate whose times cannot be read is never valid (UINT64_MAX, 0). */
 void pki_validity(X509 *cert, uint64_t *not_before_ms, uint64_t *not_after_ms);
 /* The subject's CN, O, OU into buffers of LIMIT_ID + 1; -PTA_EINVAL when one is missing, repeated or longer. */
 PTA_MUST_CHECK int pki_agent_subject(X509 *cert, char agent[LIMIT_ID + 1], char tenant[LIMIT_ID + 1], char group[LIMIT_ID + 1]);
 
-/* ECDSA P-256 with SHA-256, DER. sig has 256 bytes. */
+/* ECDSA P-256 with SHA-256, DER; no other key. sig has 256 bytes. */
 PTA_MUST_CHECK int pki_sign(EVP_PKEY *key, const void *data, size_t len, uint8_t *sig, size_t *sig_len);
 PTA_MUST_CHECK int pki_verify(EVP_PKEY *key, const void *data, size_t len, const uint8_t *sig, size_t sig_len);
 
