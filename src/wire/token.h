@@ -20,9 +20,10 @@ struct token {
 	size_t ca_der_len;
 };
 
-/* Appends the line without a newline. */
+/* Appends the line without a newline; out should be a wiped buffer. A field that is too long sets out->failed. */
 void token_encode(struct buf *out, const struct token *token);
-/* White space around is ignored. -PTA_EINVAL with a text: "not a pta token", "cut off", "of a newer version". */
+/* White space around is ignored; the URL is https or "". -PTA_EINVAL with a text: "not a pta token", "cut off", "of a newer
+ * version"; *out is wiped then. */
 PTA_MUST_CHECK int token_decode(const char *text, size_t len, struct token *out, struct err *err);
 /* SHA-256 of the secret, as the registry stores it. */
 void token_hash(const uint8_t secret[TOKEN_SECRET_LEN], uint8_t hash[32]);
