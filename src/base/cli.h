@@ -63,13 +63,18 @@ int cli_main(const struct cli_program *program, int argc, char **argv);
 /* "pta-agent: text" on stderr; returns code. */
 PTA_PRINTF(3, 4) int cli_fail(const char *program, int code, const char *fmt, ...);
 
-/* Asks on the terminal (/dev/tty, or stdin when it is none: then one line of it) without echo. Echo is restored on signals. */
+/* Asks on the terminal (/dev/tty) without echo, or, where stdin is not a terminal, takes one line of stdin without a prompt. The newline
+ * does not belong to the secret, which may be empty. -PTA_ETOOBIG over max bytes, -PTA_EINVAL at the end of the input. Echo is restored when
+ * SIGINT, SIGTERM, SIGHUP, SIGQUIT or SIGTSTP come, then they take their course; after SIGTSTP it asks again. */
 PTA_MUST_CHECK int cli_ask_secret(const char *prompt, size_t max, struct secret **out, struct err *err);
 
 /* stdout is a terminal, NO_COLOR is unset and TERM is not dumb. */
 bool cli_colour(void);
 
-/* Text tables: columns padded to the widest cell by UTF-8 characters. rows: n·columns cells. */
+#define CLI_MAX_COLUMNS 16
+
+/* Text tables: columns (at most CLI_MAX_COLUMNS) padded to the widest cell by UTF-8 characters. rows: n·columns cells.
+ * What a terminal would obey (control characters) is shown as '?'. */
 void cli_table(FILE *out, const char *const *heads, size_t columns, const char *const *cells, size_t rows);
 
 #endif

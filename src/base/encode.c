@@ -138,6 +138,16 @@ bool utf8_valid(const void *data, size_t len)
 	return true;
 }
 
+size_t utf8_printable(const void *data, size_t len)
+{
+	const uint8_t *p = data;
+	size_t n = len ? utf8_sequence(p, len) : 0;
+
+	if ((n == 1 && (*p < 0x20 || *p == 0x7f)) || (n == 2 && p[0] == 0xc2 && p[1] < 0xa0))
+		return 0;
+	return n;
+}
+
 bool ascii_printable(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++)

@@ -22,6 +22,8 @@ void encode_hex(const void *data, size_t len, char *out);
 
 /* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF; NUL bytes are refused as well. */
 bool utf8_valid(const void *data, size_t len);
+/* The bytes of the first character when it is valid and no control character (C0, DEL, C1), else 0. */
+size_t utf8_printable(const void *data, size_t len);
 /* Only bytes 0x20 to 0x7e. */
 bool ascii_printable(const char *text, size_t len);
 

@@ -105,17 +105,6 @@ PTA_PRINTF(2, 3) static void line_printf(struct line *line, const char *fmt, ...
 		line_put(line, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
 }
 
-/* The bytes of the character at s that may be written as they are; 0: the byte must be escaped. */
-static size_t printable(const unsigned char *s, size_t left)
-{
-	size_t n = *s < 0x80 ? 1 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : 4;
-
-	if (*s < 0x20 || *s == 0x7f || n > left || !utf8_valid(s, n))
-		return 0;
-	/* U+0080 to U+009F are control characters as well: terminals obey them. */
-	return n == 2 && s[0] == 0xc2 && s[1] < 0xa0 ? 0 : n;
-}
-
 /* May stand without quotes. */
 static bool is_bare(const char *value, size_t len)
 {
@@ -128,7 +117,7 @@ static bool is_bare(const char *value, size_t len)
 /* Writes one escaped character to out and gives the bytes taken from s. */
 static size_t escape(const unsigned char *s, size_t left, char out[8], size_t *out_len)
 {
-	size_t n = printable(s, left);
+	size_t n = utf8_printable(s, left);
 
 	if (n == 1 && (*s == '"' || *s == '\\')) {
 		*out_len = (size_t)snprintf(out, 8, "\\%c", *s);
