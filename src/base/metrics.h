@@ -15,6 +15,9 @@ enum metric_type { METRIC_COUNTER, METRIC_GAUGE, METRIC_HISTOGRAM };
 struct metric;
 struct metric_series;
 
+/* Label values are escaped; what is not UTF-8 or a control character is shown as '?', and 256 bytes of a value are kept. help is one line
+ * without backslashes. */
+
 /* Histograms are of seconds with fixed buckets from 0.0005 to 10; observe in microseconds. The same name again gives
  * the same metric. labels: NULL-terminated names, or NULL. Strings must outlive the process. Never NULL (aborts
  * without memory: only called at start). */
