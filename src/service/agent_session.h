@@ -21,6 +21,7 @@ struct agent_session {
 	uint64_t number;
 	bool lost;     /* or never seen: not online until the next authenticated request */
 	bool disabled; /* drains */
+	bool revoked;  /* for good */
 	unsigned connections;
 	uint64_t seen_us, seen_ms;
 	struct {
@@ -41,8 +42,12 @@ struct agent_session {
 PTA_MUST_CHECK int agent_session_new(const char *agent, struct agent_session **out);
 void agent_session_free(struct agent_session *s);
 
-/* An authenticated request: renews the lease and, once, counts the connection. */
-void agent_session_seen(struct agent_session *s, uint64_t number_space, struct dispatch_peer *peer);
+/* Online from now on, under a new number: connections and copies of the time before do not count any more. */
+void agent_session_begin(struct agent_session *s, const char *instance, uint64_t number);
+/* An authenticated request on this connection: renews the lease and, once, counts the connection. */
+void agent_session_seen(struct agent_session *s, struct dispatch_peer *peer);
+/* True when it was the last connection that counted. */
+bool agent_session_closed(struct agent_session *s, struct dispatch_peer *peer);
 bool agent_session_online(const struct agent_session *s, uint64_t now_us);
 /* Online, enabled, with a key that has not ended. */
 bool agent_session_usable(const struct agent_session *s, uint64_t now_us, uint64_t now_ms);

@@ -38,7 +38,7 @@ struct dispatch_port_ops {
 };
 
 PTA_MUST_CHECK int dispatch_new(unsigned queue_limit, struct dispatch **out);
-void dispatch_free(struct dispatch *d); /* after dispatch_close() and the ports' last run */
+void dispatch_free(struct dispatch *d); /* after dispatch_close(), the ports' last run and their end */
 void dispatch_set_queue_limit(struct dispatch *d, unsigned limit); /* waiting requests per group */
 
 PTA_MUST_CHECK int dispatch_port_new(struct dispatch *d, const struct dispatch_port_ops *ops, void *arg, struct dispatch_port **out);
@@ -76,8 +76,9 @@ struct dispatch_slot {
 	struct dispatch_copy *copy;
 	/* the dispatcher's */
 	struct dispatch_request *request;
-	struct agent_session *holder; /* NULL: dead */
-	TAILQ_ENTRY(dispatch_slot) link; /* in holder->waiting, while the request waits */
+	struct agent_session *holder; /* NULL: never to be handed out (again) */
+	bool linked;
+	TAILQ_ENTRY(dispatch_slot) link; /* in holder->waiting */
 };
 
 enum dispatch_mail_kind { DISPATCH_MAIL_REQUEST, DISPATCH_MAIL_POLL };
@@ -99,6 +100,7 @@ struct dispatch_request {
 	char tenant[LIMIT_TENANT + 1], group[LIMIT_ID + 1];
 	const char *username; /* as sealed; lives as long as the request */
 	uint64_t deadline_us; /* clock_mono_us() */
+	uint64_t expires_ms;  /* the same in wall time, as sealed */
 	struct dispatch_slot slots[DISPATCH_COPIES];
 	unsigned nslots;
 	/* the outcome */
@@ -110,14 +112,14 @@ struct dispatch_request {
 	enum dispatch_state state;
 	bool claimed;
 	struct dispatch_slot *current; /* while handed */
-	unsigned live;		       /* slots with a holder */
+	unsigned live;		       /* linked slots, while waiting */
 	bool declined;
 	enum verdict_reason decline_reason;
 	uint64_t submitted_us, handed_us;
 	struct dispatch_group *in_group;
 	struct idmap_node by_id;
 	TAILQ_ENTRY(dispatch_request) by_deadline; /* in the port */
-	LIST_ENTRY(dispatch_request) by_holder;	   /* while handed: in holder->handed */
+	LIST_ENTRY(dispatch_request) by_holder;	   /* while handed: in current->holder->handed */
 };
 
 /* The agents to seal for, best first: online, enabled, with a key, most room, lower latency. -PTA_ENOENT: none;
@@ -160,6 +162,8 @@ struct dispatch_poll {
 	enum dispatch_poll_outcome outcome;
 	struct dispatch_copy *batch; /* oldest first; the caller gives it to dispatch_handed() */
 	/* the dispatcher's */
+	struct dispatch_copy **batch_end;
+	uint32_t batched;
 	struct agent_session *session; /* while parked */
 	uint64_t until_us;
 	TAILQ_ENTRY(dispatch_poll) by_session, by_port;
@@ -195,8 +199,7 @@ PTA_MUST_CHECK int dispatch_decline(struct dispatch *d, struct dispatch_port *po
 
 /* Agents silent past their lease are lost. Every few seconds, from one thread. */
 void dispatch_tick(struct dispatch *d, struct dispatch_port *port);
-/* New requests are refused (overloaded) from now on; dispatch_close() also ends what is left, and the polls. */
-void dispatch_drain(struct dispatch *d);
+/* Ends all requests and polls; whatever comes later ends at once. */
 void dispatch_close(struct dispatch *d, struct dispatch_port *port);
 
 struct dispatch_agent_report {
@@ -208,7 +211,7 @@ struct dispatch_agent_report {
 	uint64_t key_not_after_ms; /* 0: no key */
 	uint64_t handed, answered, declined; /* since the service started */
 };
-/* Fills at most cap, returns how many there are. Agents never seen since the start are not among them. */
+/* Fills at most cap, returns how many there are. Agents not seen since the start and revoked ones are not among them. */
 size_t dispatch_report(struct dispatch *d, struct dispatch_agent_report *out, size_t cap);
 
 struct dispatch_counts {

@@ -22,7 +22,7 @@ struct service_conf {
 	struct {
 		int level; /* index into log_level_names */
 	} log;
-	unsigned references; /* atomic */
+	_Atomic unsigned references;
 };
 
 extern const struct conf_section service_conf_sections[];
