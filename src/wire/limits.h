@@ -14,7 +14,9 @@
 #define LIMIT_SEALED 4096	/* one sealed request */
 #define LIMIT_ANSWER 1024	/* one sealed answer */
 #define LIMIT_SIGNIN_BODY 16384
-#define LIMIT_POLL_BODY 1024
+#define LIMIT_POLL_BODY 1024 /* and of a published key */
+#define LIMIT_REGISTER_BODY 20480 /* and of a renewal; a CSR whose every byte is escaped does not fit, PEM does */
+#define LIMIT_CERTIFICATE_BODY 36864
 #define LIMIT_RESULTS_BODY (2u << 20)
 #define LIMIT_BATCH_BODY (8u << 20)
 #define LIMIT_CSR 8192

@@ -1,6 +1,6 @@
 /* The JSON messages between agent and service: structs, encoders, strict decoders. Bounded by wire/limits.h.
- * Thread-safe; never blocks. Byte strings are base64url. Decoders return -PTA_EPROTO with a text that names the field;
- * `field` (may be NULL) gets the field's name as a constant. */
+ * Thread-safe; never blocks. Byte strings are base64url. Decoders return -PTA_EPROTO with a text that names the field
+ * (or -PTA_ENOMEM), and an emptied *out; `field` (may be NULL) gets the field's name as a constant, "" for none. */
 #ifndef PTA_WIRE_MESSAGE_H
 #define PTA_WIRE_MESSAGE_H
 
@@ -25,10 +25,10 @@
 #define MESSAGE_REFUSED_ATTEMPT "stale_attempt"	 /* not the current attempt */
 #define MESSAGE_REFUSED_ANSWER "bad_answer"	 /* the sealed answer does not open */
 
-/* POST /v1/agent/register   {"token","csr","host","version"} (no client certificate; token is the secret part) */
+/* POST /v1/agent/register   {"token_id","token","csr","host","version"} (no client certificate; token is the secret part) */
 struct message_register {
 	char token_id[RANDOM_ID_LEN + 1];
-	char token_secret[64]; /* base64url of 32 bytes */
+	char token_secret[BASE64URL_LEN(32) + 1];
 	char csr[LIMIT_CSR + 1]; /* PEM */
 	char host[LIMIT_DOMAIN + 1];
 	char version[33];
