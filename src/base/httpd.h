@@ -1,8 +1,14 @@
 /* An HTTP/1.1 server on one event base: libevent's evhttp, over TLS (bufferevent_openssl), TCP or a unix socket.
  * Everything here belongs to the base's thread. One httpd per listener and thread (SO_REUSEPORT shares the port).
  * It refuses what evhttp lets through: duplicate Content-Length, Host, Authorization or Content-Type, "Host :",
- * bodies on GET, oversize headers and bodies, slow requests (one deadline for the whole request), wrong methods,
- * wrong content types, more connections than allowed in all and per address. */
+ * bodies on GET or without a length (411), oversize headers and bodies, slow requests (one deadline for the whole request), wrong
+ * methods, wrong content types, more connections than allowed in all and per address. A request sent ahead of an answer (pipelining)
+ * is not answered: the connection ends after the reply it was sent ahead of.
+ *
+ * Bodies carry passwords. A body lies in the connection's input buffer, where it is wiped as soon as it is whole (or its connection ends),
+ * and in the one copy that the handler sees, wiped after its reply. A TLS record's plaintext inside OpenSSL is wiped by
+ * SSL_OP_CLEANSE_PLAINTEXT (the SSL_CTX's owner sets it). What cannot be wiped: the kernel's socket buffers, and evhttp's own copies of
+ * header lines (so the bearer key of an Authorization header; the copy that handlers see is wiped with the reply). */
 #ifndef PTA_BASE_HTTPD_H
 #define PTA_BASE_HTTPD_H
 
@@ -34,17 +40,20 @@ struct httpd_conf {
 	SSL_CTX *tls;	     /* NULL: plain (loopback and unix only) */
 	mode_t unix_mode;
 	gid_t unix_gid; /* (gid_t)-1: as it is */
-	const struct httpd_route *routes;
-	void *arg; /* to the handlers */
+	const struct httpd_route *routes; /* must outlive the httpd */
+	void *arg;			  /* to the handlers */
+	/* Of this httpd alone: threads that share a port each have their own. max_per_address 0: no limit but the other; an IPv6
+	 * address counts by its /64. */
 	unsigned max_connections, max_per_address;
-	unsigned request_timeout_ms; /* from the first byte of a request to its last */
+	unsigned request_timeout_ms; /* accept (with the TLS handshake) or first byte of a request to its last; and as long again for the reply */
 	unsigned idle_timeout_ms;    /* between requests; a request being answered is not idle */
 };
 
 PTA_MUST_CHECK int httpd_new(struct event_base *base, const struct httpd_conf *conf, struct httpd **out, struct err *err);
 /* Stops accepting; connections end when their request is answered; idle ones are closed at once. */
 void httpd_drain(struct httpd *httpd);
-/* Closes everything. Requests not yet answered get their close callback. */
+/* Closes everything. Requests not yet answered get their close callback. libevent frees its part in the base's next turn: turn it once
+ * more (event_base_loop() with EVLOOP_NONBLOCK) before event_base_free(), or that part leaks. */
 void httpd_free(struct httpd *httpd);
 unsigned httpd_connections(const struct httpd *httpd);
 /* New connections use this context from now on (a renewed certificate); it takes a reference of its own. Only where conf->tls was set. */
@@ -65,7 +74,8 @@ PTA_MUST_CHECK int httpd_peer_ids(struct httpd_request *request, uid_t *uid, pid
 void *httpd_arg(struct httpd_request *request);
 
 /* The peer closed or vanished before the reply: cb is called once and the request is gone. Noticed by EV_CLOSED while
- * parked, TCP_USER_TIMEOUT (5 s) and keepalive. */
+ * parked, TCP_USER_TIMEOUT (5 s) and keepalive. A handler that returns without a reply must have called this: else the request is answered
+ * with 500. A peer that only shut down its sending side counts as closed. */
 void httpd_on_close(struct httpd_request *request, void (*cb)(void *arg), void *arg);
 /* Identifies the connection among the living ones of this httpd (for counting an agent's connections). */
 uint64_t httpd_connection_id(struct httpd_request *request);
