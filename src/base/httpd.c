@@ -86,6 +86,8 @@ int httpd_new(struct event_base *base, const struct httpd_conf *conf, struct htt
 		return err_set(err, -PTA_ENOMEM, "listen on %s: no memory", conf->address);
 	httpd->base = base;
 	httpd->conf = *conf;
+	if (conf->tls)
+		SSL_CTX_up_ref(conf->tls);
 	if (!conf->max_per_address)
 		httpd->conf.max_per_address = conf->max_connections;
 	LIST_INIT(&httpd->conns);
@@ -139,7 +141,26 @@ void httpd_free(struct httpd *httpd)
 		event_free(httpd->setup);
 	if (httpd->resume)
 		event_free(httpd->resume);
+	SSL_CTX_free(httpd->conf.tls);
 	free(httpd);
+}
+
+void httpd_set_tls(struct httpd *httpd, SSL_CTX *tls)
+{
+	const struct timeval soon = {.tv_usec = 100000};
+
+	SSL_CTX_up_ref(tls);
+	SSL_CTX_free(httpd->conf.tls);
+	httpd->conf.tls = tls;
+	if (httpd->draining)
+		return;
+	/* The connection that stands ready has the old one. */
+	httpd_conn_free(httpd->next);
+	httpd->next = NULL;
+	if (httpd_conn_prepare(httpd) < 0) {
+		evconnlistener_disable(httpd->listener);
+		event_add(httpd->resume, &soon);
+	}
 }
 
 unsigned httpd_connections(const struct httpd *httpd)
@@ -201,6 +222,17 @@ X509 *httpd_peer_certificate(struct httpd_request *request)
 uint64_t httpd_connection_id(struct httpd_request *request)
 {
 	return request->id;
+}
+
+void httpd_connection_set(struct httpd_request *request, void *value, void (*closed)(void *value))
+{
+	request->value = value;
+	request->value_closed = closed;
+}
+
+void *httpd_connection_get(struct httpd_request *request)
+{
+	return request->value;
 }
 
 void httpd_on_close(struct httpd_request *request, void (*cb)(void *arg), void *arg)

@@ -147,6 +147,8 @@ static void closed(struct evhttp_connection *evcon, void *arg)
 	if (conn->httpd->handing == conn)
 		conn->httpd->handing = NULL;
 	httpd_request_gone(conn);
+	if (conn->value_closed)
+		conn->value_closed(conn->value);
 	if (conn->ssl && !conn->shut && SSL_is_init_finished(conn->ssl)) {
 		SSL_shutdown(conn->ssl); /* close_notify, if it can be sent; not before what was written was counted */
 		ERR_clear_error();

@@ -42,6 +42,8 @@ struct httpd_request {
 	bool entered;	  /* counted, in the list */
 	bool close_after; /* this request is the connection's last */
 	bool shut;	  /* CONN_REFUSED: our side is closed */
+	void *value; /* the owner's, until value_closed() */
+	void (*value_closed)(void *value);
 	struct httpd_peer_key peer_key;
 	char peer[INET6_ADDRSTRLEN];
 

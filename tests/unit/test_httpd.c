@@ -27,7 +27,7 @@ static struct fixture {
 	struct peer peer, other;
 	struct httpd_request *parked;
 	bool is_parked, is_closed, is_written, written;
-	unsigned closes, writes;
+	unsigned closes, writes, values_closed;
 	uint64_t id;
 } f;
 
@@ -72,6 +72,22 @@ static void handle_park(struct httpd_request *request, void *arg)
 	httpd_on_close(request, on_close, &f);
 }
 
+static void value_closed(void *value)
+{
+	assert_ptr_equal(value, &f.id);
+	assert_false(f.parked); /* its request heard of it first */
+	f.values_closed++;
+}
+
+static void handle_keep(struct httpd_request *request, void *arg)
+{
+	(void)arg;
+	if (!httpd_connection_get(request))
+		httpd_connection_set(request, &f.id, value_closed);
+	assert_ptr_equal(httpd_connection_get(request), &f.id);
+	httpd_reply(request, 200, "{}", 2);
+}
+
 static void handle_forget(struct httpd_request *request, void *arg)
 {
 	(void)request;
@@ -108,6 +124,7 @@ static const struct httpd_route routes[] = {
 	{.method = "POST", .path = "/echo", .handler = handle_echo, .max_body = BIG},
 	{.method = "POST", .path = "/small", .handler = handle_echo, .max_body = 100},
 	{.method = "GET", .path = "/park", .handler = handle_park},
+	{.method = "GET", .path = "/keep", .handler = handle_keep},
 	{.method = "GET", .path = "/forget", .handler = handle_forget},
 	{.method = "GET", .path = "/look", .handler = handle_look},
 	{.method = "GET", .path = "/fail", .handler = handle_fail},
@@ -744,6 +761,25 @@ static void draining_while_a_reply_is_written_closes_after_it(void **state)
 	peer_wait_eof(&f.peer);
 }
 
+static void a_value_lives_as_long_as_its_connection(void **state)
+{
+	const char *body;
+
+	(void)state;
+	serve_tcp();
+	dial(&f.peer);
+	for (unsigned i = 0; i < 2; i++) {
+		peer_say(&f.peer, GET("/keep"));
+		assert_int_equal(peer_response(&f.peer, &body), 200);
+	}
+	peer_say(&f.peer, GET("/park"));
+	turn_until(f.base, &f.is_parked);
+	assert_int_equal(f.values_closed, 0);
+	peer_close(&f.peer);
+	turn_until(f.base, &f.is_closed);
+	assert_int_equal(f.values_closed, 1);
+}
+
 static void freeing_tells_parked_requests(void **state)
 {
 	(void)state;
@@ -910,6 +946,7 @@ int main(void)
 		T(connections_of_one_address_are_limited),
 		T(draining_closes_idle_and_answers_parked),
 		T(draining_while_a_reply_is_written_closes_after_it),
+		T(a_value_lives_as_long_as_its_connection),
 		T(freeing_tells_parked_requests),
 		T(addresses_of_all_kinds_are_bound),
 		T(bad_addresses_are_refused_with_the_reason),

@@ -195,6 +195,27 @@ static void client_certificate_is_shown(void **state)
 	SSL_CTX_free(ctx);
 }
 
+static void a_renewed_context_serves_new_connections(void **state)
+{
+	SSL_CTX *renewed = test_server_ctx();
+	const char *body;
+
+	(void)state;
+	dial(&f.peer);
+	peer_say(&f.peer, GET("/who"));
+	assert_int_equal(peer_response(&f.peer, &body), 200);
+	SSL_CTX_set_max_proto_version(renewed, TLS1_2_VERSION);
+	httpd_set_tls(f.httpd, renewed);
+	SSL_CTX_free(renewed);
+	dial(&f.other);
+	peer_say(&f.other, GET("/who"));
+	assert_int_equal(peer_response(&f.other, &body), 200);
+	assert_int_equal(SSL_version(f.other.ssl), TLS1_2_VERSION);
+	peer_say(&f.peer, GET("/who"));
+	assert_int_equal(peer_response(&f.peer, &body), 200);
+	assert_int_equal(SSL_version(f.peer.ssl), TLS1_3_VERSION);
+}
+
 static void plain_http_gets_no_http(void **state)
 {
 	const char *body;
@@ -405,6 +426,7 @@ int main(void)
 		T(requests_are_answered_over_tls),
 		T(large_bodies_go_through),
 		T(client_certificate_is_shown),
+		T(a_renewed_context_serves_new_connections),
 		T(plain_http_gets_no_http),
 		T(without_memory_for_tls_nothing_is_spoken_in_the_clear),
 		T(stalled_handshake_is_cut),
