@@ -1,6 +1,5 @@
 #include "wire/hpke.h"
 
-#include <limits.h>
 #include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
@@ -12,7 +11,6 @@
 #define KEM_ID 0x0020 /* DHKEM(X25519, HKDF-SHA256) */
 #define KDF_ID 0x0001 /* HKDF-SHA256 */
 #define HASH_LEN 32
-#define NONCE_LEN 12
 #define AEAD_KEY_MAX 32
 
 /* suite_id of RFC 9180 4.1 and 5.1. */
@@ -31,7 +29,7 @@ struct context {
 	struct suite suite;
 	EVP_CIPHER_CTX *cipher;
 	EVP_MAC_CTX *exporter;
-	uint8_t base_nonce[NONCE_LEN];
+	uint8_t base_nonce[AEAD_NONCE_LEN];
 };
 
 struct hpke_sender {
@@ -44,11 +42,10 @@ struct hpke_receiver {
 	struct context context;
 };
 
-/* Fetching an algorithm costs more than using it: once per process, never freed. */
+/* Fetched once per process, never freed, as the ciphers are. */
 static struct {
 	pthread_once_t once;
 	EVP_MAC *hmac;
-	EVP_CIPHER *ciphers[HPKE_CHACHA20_POLY1305 + 1];
 } library = {.once = PTHREAD_ONCE_INIT};
 
 static const struct suite kem_suite = {{'K', 'E', 'M', KEM_ID >> 8, KEM_ID & 0xff}, 5};
@@ -56,15 +53,6 @@ static const struct suite kem_suite = {{'K', 'E', 'M', KEM_ID >> 8, KEM_ID & 0xf
 static void fetch(void)
 {
 	library.hmac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
-	library.ciphers[HPKE_AES_128_GCM] = EVP_CIPHER_fetch(NULL, "AES-128-GCM", NULL);
-	library.ciphers[HPKE_AES_256_GCM] = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-	library.ciphers[HPKE_CHACHA20_POLY1305] = EVP_CIPHER_fetch(NULL, "ChaCha20-Poly1305", NULL);
-}
-
-static EVP_CIPHER *cipher_of(enum hpke_aead aead)
-{
-	pthread_once(&library.once, fetch);
-	return (unsigned)aead <= HPKE_CHACHA20_POLY1305 ? library.ciphers[aead] : NULL;
 }
 
 static void mac_freep(EVP_MAC_CTX **mac)
@@ -224,18 +212,16 @@ static bool key_schedule(struct context *c, enum hpke_aead aead, const uint8_t s
 {
 	const struct suite suite = {{'H', 'P', 'K', 'E', KEM_ID >> 8, KEM_ID & 0xff, KDF_ID >> 8, KDF_ID & 0xff, 0, (uint8_t)aead}, 10};
 	uint8_t schedule[1 + 2 * HASH_LEN] = {0 /* mode_base */}, secret[HASH_LEN], key[AEAD_KEY_MAX], exporter[HASH_LEN];
-	EVP_CIPHER *cipher = cipher_of(aead);
-	size_t key_len = cipher ? (size_t)EVP_CIPHER_get_key_length(cipher) : 0;
+	size_t key_len = aead_key_len(aead);
 	bool ok;
 
 	c->suite = suite;
-	c->cipher = EVP_CIPHER_CTX_new();
-	ok = cipher && c->cipher && key_len <= sizeof(key) && labeled_extract(&suite, NULL, "psk_id_hash", NULL, 0, schedule + 1) &&
+	ok = key_len > 0 && key_len <= sizeof(key) && labeled_extract(&suite, NULL, "psk_id_hash", NULL, 0, schedule + 1) &&
 	     labeled_extract(&suite, NULL, "info_hash", info, info_len, schedule + 1 + HASH_LEN) &&
 	     labeled_extract(&suite, shared, "secret", NULL, 0, secret) && labeled_expand(&suite, secret, "key", schedule, sizeof(schedule), key, key_len) &&
-	     labeled_expand(&suite, secret, "base_nonce", schedule, sizeof(schedule), c->base_nonce, NONCE_LEN) &&
+	     labeled_expand(&suite, secret, "base_nonce", schedule, sizeof(schedule), c->base_nonce, AEAD_NONCE_LEN) &&
 	     labeled_expand(&suite, secret, "exp", schedule, sizeof(schedule), exporter, HASH_LEN) && (c->exporter = mac_new(exporter)) &&
-	     EVP_CipherInit_ex2(c->cipher, cipher, key, NULL, sending, NULL);
+	     (c->cipher = aead_new(aead, key, sending));
 	OPENSSL_cleanse(secret, sizeof(secret));
 	OPENSSL_cleanse(key, sizeof(key));
 	OPENSSL_cleanse(exporter, sizeof(exporter));
@@ -243,11 +229,11 @@ static bool key_schedule(struct context *c, enum hpke_aead aead, const uint8_t s
 }
 
 /* ComputeNonce(): base_nonce xor the number as 12 bytes. */
-static void compute_nonce(const struct context *c, uint64_t seq, uint8_t nonce[NONCE_LEN])
+static void compute_nonce(const struct context *c, uint64_t seq, uint8_t nonce[AEAD_NONCE_LEN])
 {
-	memcpy(nonce, c->base_nonce, NONCE_LEN);
+	memcpy(nonce, c->base_nonce, AEAD_NONCE_LEN);
 	for (int i = 0; i < 8; i++)
-		nonce[NONCE_LEN - 1 - i] ^= (uint8_t)(seq >> (8 * i));
+		nonce[AEAD_NONCE_LEN - 1 - i] ^= (uint8_t)(seq >> (8 * i));
 }
 
 static int export_secret(const struct context *c, const void *context, size_t context_len, uint8_t *out, size_t len)
@@ -309,26 +295,13 @@ uint64_t hpke_sender_next(const struct hpke_sender *sender)
 
 int hpke_seal(struct hpke_sender *sender, const void *aad, size_t aad_len, const void *plain, size_t len, uint8_t *out, uint64_t *seq)
 {
-	EVP_CIPHER_CTX *cipher = sender->context.cipher;
-	uint8_t nonce[NONCE_LEN];
-	uint64_t number;
-	int n = 0;
+	uint8_t nonce[AEAD_NONCE_LEN];
 
-	if (len > INT_MAX - HPKE_TAG_LEN || aad_len > INT_MAX)
-		return -PTA_ETOOBIG;
 	if (sender->next == UINT64_MAX)
 		return -PTA_ECRYPTO;
-	number = sender->next++; /* used up even when what follows fails */
-	compute_nonce(&sender->context, number, nonce);
-	if (!EVP_EncryptInit_ex2(cipher, NULL, NULL, nonce, NULL) || (aad_len && !EVP_EncryptUpdate(cipher, NULL, &n, aad, (int)aad_len)) ||
-		(len && !EVP_EncryptUpdate(cipher, out, &n, plain, (int)len)) || !EVP_EncryptFinal_ex(cipher, out + len, &n) ||
-		!EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_GET_TAG, HPKE_TAG_LEN, out + len)) {
-		OPENSSL_cleanse(out, len + HPKE_TAG_LEN);
-		ERR_clear_error();
-		return -PTA_ECRYPTO;
-	}
-	*seq = number;
-	return 0;
+	*seq = sender->next++; /* used up even when what follows fails */
+	compute_nonce(&sender->context, *seq, nonce);
+	return aead_seal(sender->context.cipher, nonce, aad, aad_len, plain, len, out);
 }
 
 int hpke_sender_export(const struct hpke_sender *sender, const void *context, size_t context_len, uint8_t *out, size_t len)
@@ -363,26 +336,10 @@ void hpke_receiver_free(struct hpke_receiver *receiver)
 
 int hpke_open(struct hpke_receiver *receiver, uint64_t seq, const void *aad, size_t aad_len, const uint8_t *sealed, size_t len, uint8_t *out)
 {
-	EVP_CIPHER_CTX *cipher = receiver->context.cipher;
-	uint8_t nonce[NONCE_LEN], tag[HPKE_TAG_LEN];
-	size_t plain_len;
-	int n = 0;
+	uint8_t nonce[AEAD_NONCE_LEN];
 
-	if (len < HPKE_TAG_LEN)
-		return -PTA_ECRYPTO;
-	if (len > INT_MAX || aad_len > INT_MAX)
-		return -PTA_ETOOBIG;
-	plain_len = len - HPKE_TAG_LEN;
-	memcpy(tag, sealed + plain_len, HPKE_TAG_LEN);
 	compute_nonce(&receiver->context, seq, nonce);
-	if (!EVP_DecryptInit_ex2(cipher, NULL, NULL, nonce, NULL) || (aad_len && !EVP_DecryptUpdate(cipher, NULL, &n, aad, (int)aad_len)) ||
-		(plain_len && !EVP_DecryptUpdate(cipher, out, &n, sealed, (int)plain_len)) ||
-		!EVP_CIPHER_CTX_ctrl(cipher, EVP_CTRL_AEAD_SET_TAG, HPKE_TAG_LEN, tag) || EVP_DecryptFinal_ex(cipher, out + plain_len, &n) <= 0) {
-		OPENSSL_cleanse(out, plain_len);
-		ERR_clear_error();
-		return -PTA_ECRYPTO;
-	}
-	return 0;
+	return aead_open(receiver->context.cipher, nonce, aad, aad_len, sealed, len, out);
 }
 
 int hpke_receiver_export(const struct hpke_receiver *receiver, const void *context, size_t context_len, uint8_t *out, size_t len)

@@ -8,12 +8,11 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "wire/aead.h"
 
 #define HPKE_KEY_LEN 32 /* X25519 public and private keys, enc */
-#define HPKE_TAG_LEN 16
+#define HPKE_TAG_LEN AEAD_TAG_LEN
 #define HPKE_EXPORT_MAX 64
-
-enum hpke_aead { HPKE_AES_128_GCM = 1, HPKE_AES_256_GCM = 2, HPKE_CHACHA20_POLY1305 = 3 }; /* RFC 9180 7.3 */
 
 struct hpke_key; /* a private key with its public one; memory wiped on free */
 struct hpke_sender;

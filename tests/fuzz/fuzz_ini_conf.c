@@ -89,7 +89,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct buf first = BUF_INIT(1u << 20), second = BUF_INIT(1u << 20);
 
 	if (load_and_dump(data, size, &first)) {
-		if (!buf_ok(&first) || !load_and_dump(first.data, first.len, &second) || second.len != first.len || memcmp(first.data, second.data, first.len) != 0)
+		if (!buf_ok(&first) || !load_and_dump(first.data, first.len, &second) || second.len != first.len ||
+			memcmp(first.data, second.data, first.len) != 0)
 			abort();
 	}
 	buf_done(&first);

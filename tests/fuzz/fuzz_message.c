@@ -8,19 +8,19 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* One round for the messages that are plain structs. */
-#define ROUND(kind, limit)                                                                                                   \
-	static void round_##kind(const uint8_t *json, size_t len)                                                            \
-	{                                                                                                                    \
-		struct message_##kind m, again;                                                                              \
-		struct buf text = BUF_INIT(limit);                                                                           \
-                                                                                                                             \
-		if (message_decode_##kind(json, len, &m, NULL, NULL) == 0) {                                                 \
-			message_encode_##kind(&text, &m);                                                                    \
-			/* What came with few escapes may need more room with all of them. */                                \
-			if (buf_ok(&text) && (message_decode_##kind(text.data, text.len, &again, NULL, NULL) < 0 || memcmp(&m, &again, sizeof(m)))) \
-				abort();                                                                                     \
-		}                                                                                                            \
-		buf_done(&text);                                                                                             \
+#define ROUND(kind, limit)                                                                                                                                     \
+	static void round_##kind(const uint8_t *json, size_t len)                                                                                              \
+	{                                                                                                                                                      \
+		struct message_##kind m, again;                                                                                                                \
+		struct buf text = BUF_INIT(limit);                                                                                                             \
+                                                                                                                                                               \
+		if (message_decode_##kind(json, len, &m, NULL, NULL) == 0) {                                                                                   \
+			message_encode_##kind(&text, &m);                                                                                                      \
+			/* What came with few escapes may need more room with all of them. */                                                                  \
+			if (buf_ok(&text) && (message_decode_##kind(text.data, text.len, &again, NULL, NULL) < 0 || memcmp(&m, &again, sizeof(m))))            \
+				abort();                                                                                                                       \
+		}                                                                                                                                              \
+		buf_done(&text);                                                                                                                               \
 	}
 
 ROUND(register, LIMIT_REGISTER_BODY)
@@ -74,7 +74,8 @@ static void round_results(const uint8_t *json, size_t len)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const rounds[])(const uint8_t *, size_t) = {round_register, round_certificate, round_renew, round_key, round_poll, round_batch, round_results};
+	static void (*const rounds[])(const uint8_t *, size_t) = {
+		round_register, round_certificate, round_renew, round_key, round_poll, round_batch, round_results};
 
 	if (size > 0 && data[0] >= '0' && (size_t)(data[0] - '0') < PTA_ARRAY_SIZE(rounds))
 		rounds[data[0] - '0'](data + 1, size - 1);
