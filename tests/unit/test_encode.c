@@ -124,6 +124,37 @@ static void utf8_takes_only_well_formed_sequences(void **state)
 			fail_msg("case %zu", i);
 }
 
+static void a_first_character_is_printable_when_no_terminal_obeys_it(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t len, printable;
+	} cases[] = {
+		{"", 0, 0},
+		{"a", 1, 1},
+		{" b", 2, 1},
+		{"~", 1, 1},
+		{"\0", 1, 0},
+		{"\n", 1, 0},
+		{"\x1b[m", 3, 0},
+		{"\x7f", 1, 0},
+		{"\xc3\xa4x", 3, 2},
+		{"\xc2\xa0", 2, 2},
+		{"\xc2\x9b", 2, 0},
+		{"\xe2\x82\xac", 3, 3},
+		{"\xe2\x82", 2, 0},
+		{"\xc3", 1, 0},
+		{"\xff", 1, 0},
+		{"\xf0\x9f\x98\x80", 4, 4},
+		{"\xc0\xaf", 2, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(cases); i++)
+		if (utf8_printable(cases[i].text, cases[i].len) != cases[i].printable)
+			fail_msg("case %zu", i);
+}
+
 static void printable_is_space_to_tilde(void **state)
 {
 	(void)state;
@@ -159,6 +190,7 @@ int main(void)
 		cmocka_unit_test(base64url_appends_and_respects_the_limit),
 		cmocka_unit_test(hex_is_lower_case),
 		cmocka_unit_test(utf8_takes_only_well_formed_sequences),
+		cmocka_unit_test(a_first_character_is_printable_when_no_terminal_obeys_it),
 		cmocka_unit_test(printable_is_space_to_tilde),
 		cmocka_unit_test(random_ids_are_valid_and_differ),
 	};
