@@ -10,9 +10,9 @@
 #include "base/suggest.h"
 
 #define MAX_OPTIONS 32
-#define HELP_VALUE 256	/* what getopt_long() gives for --help; the options follow it */
-#define NAME_COLUMN 2	/* where help texts begin: commands and options, */
-#define TEXT_COLUMN 26	/* and what they mean */
+#define HELP_VALUE 256 /* what getopt_long() gives for --help; the options follow it */
+#define NAME_COLUMN 2  /* where help texts begin: commands and options, */
+#define TEXT_COLUMN 26 /* and what they mean */
 
 int cli_fail(const char *program, int code, const char *fmt, ...)
 {
@@ -176,7 +176,8 @@ static int unknown_option(const struct parse *parse, const char *text)
 	for (size_t i = 0; i < count_options(parse->command); i++)
 		suggest_offer(&near, parse->command->options[i].name);
 	if (near.best)
-		return bad_usage(parse->program, parse->command->name, "unknown option '%s%s'; did you mean '--%s'?", *text == '-' ? "" : "--", name, near.best);
+		return bad_usage(
+			parse->program, parse->command->name, "unknown option '%s%s'; did you mean '--%s'?", *text == '-' ? "" : "--", name, near.best);
 	return bad_usage(parse->program, parse->command->name, "unknown option '%s%s'", *text == '-' ? "" : "--", name);
 }
 

@@ -33,21 +33,21 @@ struct cli_option {
 	const char *name; /* without "--"; NULL ends a table */
 	char letter;	  /* 0: none */
 	enum cli_option_type type;
-	size_t offset;		/* in the command's own options struct: bool, const char *, struct cli_texts, unsigned */
-	const char *metavar;	/* "FILE" */
+	size_t offset;	     /* in the command's own options struct: bool, const char *, struct cli_texts, unsigned */
+	const char *metavar; /* "FILE" */
 	bool required;
 	const char *help;
 };
 
 struct cli_command {
-	const char *name;     /* "register", or "agent list" for two words; NULL ends a table */
+	const char *name;      /* "register", or "agent list" for two words; NULL ends a table */
 	const char *arguments; /* "USER" or "" for the usage line */
 	unsigned min_args, max_args;
 	const struct cli_option *options; /* may be NULL */
 	size_t options_size;		  /* of the options struct, zeroed before parsing */
 	/* Returns an enum cli_exit. args points into argv. */
 	int (*run)(void *options, char **args, int nargs);
-	const char *help; /* one line */
+	const char *help;    /* one line */
 	const char *details; /* further paragraphs for --help, or NULL */
 };
 

@@ -15,7 +15,7 @@ static const int watched[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
 
 static volatile sig_atomic_t caught;
 
-static void catch(int signo)
+static void note_signal(int signo)
 {
 	caught = signo;
 }
@@ -33,7 +33,7 @@ struct quiet {
 /* Blocks the signals (only the wait for input lets them in, so that none slips past between a test and a read) and ends the echo. */
 static int quiet_begin(struct quiet *quiet, struct err *err)
 {
-	struct sigaction action = {.sa_handler = catch};
+	struct sigaction action = {.sa_handler = note_signal};
 	struct termios silent;
 	sigset_t block;
 

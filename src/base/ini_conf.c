@@ -31,7 +31,7 @@ struct load {
 	void *root;
 	struct conf_errors *errors;
 	unsigned line;
-	bool outside; /* no section has begun */
+	bool outside;  /* no section has begun */
 	bool awaiting; /* libinih got a "key = value" and has not handed it over */
 
 	const struct conf_section *section; /* NULL: one that is not known or refused; its keys are passed over */

@@ -15,9 +15,9 @@
 #include "base/err.h"
 
 #define CONF_MAX_FILE (256u << 10)
-#define CONF_MAX_ROWS 64     /* of one table */
+#define CONF_MAX_ROWS 64      /* of one table */
 #define CONF_MAX_SECTIONS 256 /* in one file */
-#define CONF_MAX_ERRORS 100  /* that are written out; more are counted */
+#define CONF_MAX_ERRORS 100   /* that are written out; more are counted */
 
 enum conf_type {
 	CONF_T_STRING, /* char *; NULL when there is no default */

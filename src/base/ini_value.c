@@ -110,7 +110,8 @@ static int set_enum(const struct conf_row *row, int *out, const char *text, stru
 		if (used < sizeof(all))
 			used += (size_t)snprintf(all + used, sizeof(all) - used, "%s%s", i ? ", " : "", row->choices[i]);
 	}
-	return err_set(err, -PTA_EINVAL, "'%s' is none of: %s%s%s%s", text, all, near.best ? " (did you mean '" : "", near.best ? near.best : "", near.best ? "'?)" : "");
+	return err_set(err, -PTA_EINVAL, "'%s' is none of: %s%s%s%s", text, all, near.best ? " (did you mean '" : "", near.best ? near.best : "",
+		near.best ? "'?)" : "");
 }
 
 static int set_string(const struct conf_row *row, char **out, const char *text, struct err *err)

@@ -15,8 +15,20 @@ static const struct {
 	uint64_t us;
 	const char *le;
 } buckets[] = {
-	{500, "0.0005"}, {1000, "0.001"},  {2500, "0.0025"}, {5000, "0.005"}, {10000, "0.01"},	{25000, "0.025"}, {50000, "0.05"},
-	{100000, "0.1"}, {250000, "0.25"}, {500000, "0.5"},  {1000000, "1"},  {2500000, "2.5"}, {5000000, "5"},	  {10000000, "10"},
+	{500, "0.0005"},
+	{1000, "0.001"},
+	{2500, "0.0025"},
+	{5000, "0.005"},
+	{10000, "0.01"},
+	{25000, "0.025"},
+	{50000, "0.05"},
+	{100000, "0.1"},
+	{250000, "0.25"},
+	{500000, "0.5"},
+	{1000000, "1"},
+	{2500000, "2.5"},
+	{5000000, "5"},
+	{10000000, "10"},
 };
 
 #define BUCKETS PTA_ARRAY_SIZE(buckets)
@@ -25,7 +37,7 @@ struct metric_series {
 	struct metric_series *next;
 	char *labels; /* as rendered: a="x",b="y"; "" without labels. It is what two series differ by */
 	enum metric_type type;
-	_Atomic uint64_t value;		     /* counter, or gauge as int64_t; a histogram's sum in microseconds */
+	_Atomic uint64_t value;		      /* counter, or gauge as int64_t; a histogram's sum in microseconds */
 	_Atomic uint64_t counts[BUCKETS + 1]; /* not cumulative; the last is above all bounds */
 };
 

@@ -27,11 +27,11 @@ struct metric_series *metric_at(struct metric *metric, const char *const *values
 /* Forgets a series whose thing is gone (an agent, a DC). Handles to it must not be used any more. */
 void metric_forget(struct metric *metric, const char *const *values);
 
-void metric_add(struct metric_series *series, uint64_t n); /* counter */
+void metric_add(struct metric_series *series, uint64_t n);    /* counter */
 void metric_set(struct metric_series *series, int64_t value); /* gauge */
 void metric_gauge_add(struct metric_series *series, int64_t delta);
 void metric_observe_us(struct metric_series *series, uint64_t us); /* histogram */
-uint64_t metric_value(const struct metric_series *series); /* counter or gauge; a histogram's count */
+uint64_t metric_value(const struct metric_series *series);	   /* counter or gauge; a histogram's count */
 
 void metrics_render(struct buf *out);
 

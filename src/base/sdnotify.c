@@ -62,7 +62,8 @@ void sdnotify_init(void)
 	notify_fd = -1;
 	watchdog_ms = read_watchdog();
 	if (socket_name && !read_address(socket_name)) {
-		log_event(LOG_WARNING, "sdnotify.refused", F_STR("socket", socket_name), F_STR("error", "neither a path nor an abstract name; systemd is not told"));
+		log_event(LOG_WARNING, "sdnotify.refused", F_STR("socket", socket_name),
+			F_STR("error", "neither a path nor an abstract name; systemd is not told"));
 	} else if (socket_name) {
 		notify_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 		if (notify_fd < 0)

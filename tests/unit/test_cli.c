@@ -52,16 +52,32 @@ static int run_agent_show(void *options, char **args, int nargs)
 }
 
 static const struct cli_option register_options[] = {
-	{.name = "service", .letter = 's', .type = CLI_TEXT, .offset = offsetof(struct options, service), .metavar = "URL", .required = true, .help = "where the service is"},
-	{.name = "suffix", .type = CLI_TEXTS, .offset = offsetof(struct options, suffixes), .metavar = "NAME", .help = "a further name; may be given more than once, and its "
-													       "explanation is longer than one line of a screen"},
+	{.name = "service",
+		.letter = 's',
+		.type = CLI_TEXT,
+		.offset = offsetof(struct options, service),
+		.metavar = "URL",
+		.required = true,
+		.help = "where the service is"},
+	{.name = "suffix",
+		.type = CLI_TEXTS,
+		.offset = offsetof(struct options, suffixes),
+		.metavar = "NAME",
+		.help = "a further name; may be given more than once, and its "
+			"explanation is longer than one line of a screen"},
 	{.name = "count", .letter = 'n', .type = CLI_NUMBER, .offset = offsetof(struct options, count), .metavar = "N", .help = "how many"},
 	{.name = "json", .type = CLI_FLAG, .offset = offsetof(struct options, json), .help = "write JSON"},
 	{0},
 };
 
 static const struct cli_command commands[] = {
-	{.name = "register", .arguments = "[USER]", .max_args = 1, .options = register_options, .options_size = sizeof(struct options), .run = run_register, .help = "registers",
+	{.name = "register",
+		.arguments = "[USER]",
+		.max_args = 1,
+		.options = register_options,
+		.options_size = sizeof(struct options),
+		.run = run_register,
+		.help = "registers",
 		.details = "A paragraph about registering that is long enough to be wrapped at the eightieth column of the screen.\n\nAnother one."},
 	{.name = "agent list", .arguments = "", .run = run_agent_list, .help = "lists agents"},
 	{.name = "agent show", .arguments = "AGENT", .min_args = 1, .max_args = 1, .run = run_agent_show, .help = "shows one"},
@@ -221,7 +237,8 @@ static void help_and_version_go_to_standard_output(void **state)
 
 static void help_of_a_command_has_its_options_and_fits_a_screen(void **state)
 {
-	static const char *const lines[] = {"pta-test register --help", "pta-test register -h", "pta-test help register", "pta-test register --json --help --bogus"};
+	static const char *const lines[] = {
+		"pta-test register --help", "pta-test register -h", "pta-test help register", "pta-test register --json --help --bogus"};
 	char *rest = out_text, *line;
 	int n = 0;
 

@@ -80,7 +80,8 @@ static void lead(const struct session *session, int sights, int answers)
 	setpgid(asker, asker);
 	sight.pid = asker;
 	do {
-		if (write(sights, &sight, sizeof(sight)) != sizeof(sight) || waitpid(asker, &sight.wait_status, WUNTRACED) != asker || tcgetattr(session->slave, &now) < 0)
+		if (write(sights, &sight, sizeof(sight)) != sizeof(sight) || waitpid(asker, &sight.wait_status, WUNTRACED) != asker ||
+			tcgetattr(session->slave, &now) < 0)
 			_exit(97);
 		sight.echo = now.c_lflag & ECHO;
 	} while (WIFSTOPPED(sight.wait_status));
@@ -195,9 +196,7 @@ static void limits_on_a_terminal(void **state)
 		int status;
 		size_t len;
 	} cases[] = {
-		{"\n", 0, 0},
-		{"12345678901234567890123456789012\n", 0, 32},
-		{"123456789012345678901234567890123\n", -PTA_ETOOBIG, 0},
+		{"\n", 0, 0}, {"12345678901234567890123456789012\n", 0, 32}, {"123456789012345678901234567890123\n", -PTA_ETOOBIG, 0},
 		{"wrong\x15right\n", 0, 5}, /* ^U: the line editing of the terminal stays */
 		{"\x04", -PTA_EINVAL, 0},   /* ^D */
 	};

@@ -50,8 +50,8 @@ static int end_capture(void **state)
 static void a_line_has_time_level_event_and_fields(void **state)
 {
 	(void)state;
-	log_event(LOG_WARNING, "dc.down", F_STR("host", "dc1.example.com"), F_INT("code", -7), F_UINT("binds", UINT64_MAX), F_MS("took", 1234567), F_STR("absent", NULL),
-		  F_STRN("part", "abcdef", 3));
+	log_event(LOG_WARNING, "dc.down", F_STR("host", "dc1.example.com"), F_INT("code", -7), F_UINT("binds", UINT64_MAX), F_MS("took", 1234567),
+		F_STR("absent", NULL), F_STRN("part", "abcdef", 3));
 	assert_string_equal(last, "time=2026-01-31T23:59:59.123Z level=warning program=pta-test event=dc.down host=dc1.example.com code=-7 "
 				  "binds=18446744073709551615 took=1234.567 part=abc\n");
 	log_event(LOG_INFO, "bare");

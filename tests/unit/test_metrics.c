@@ -120,7 +120,8 @@ static void label_values_are_escaped_and_bounded(void **state)
 	text[sizeof(text) - 1] = '\0';
 	metric_add(metric_at(metric, (const char *const[]){text}), 1);
 	text[256] = '\0';
-	snprintf(expected, sizeof(expected), "# HELP t_escape e\n# TYPE t_escape counter\nt_escape{dc=\"a\\\"b\\\\c\\nd?? jürgen\"} 1\nt_escape{dc=\"%s\"} 1\n", text);
+	snprintf(expected, sizeof(expected), "# HELP t_escape e\n# TYPE t_escape counter\nt_escape{dc=\"a\\\"b\\\\c\\nd?? jürgen\"} 1\nt_escape{dc=\"%s\"} 1\n",
+		text);
 	expect_rendered("# HELP t_escape", expected);
 }
 
@@ -160,7 +161,8 @@ enum { THREADS = 4, ROUNDS = 2000 };
 
 static void *count_up(void *arg)
 {
-	struct metric *counter = metric_new(METRIC_COUNTER, "t_threads", "t", one_label), *histogram = metric_new(METRIC_HISTOGRAM, "t_threads_seconds", "t", NULL);
+	struct metric *counter = metric_new(METRIC_COUNTER, "t_threads", "t", one_label),
+		      *histogram = metric_new(METRIC_HISTOGRAM, "t_threads_seconds", "t", NULL);
 	struct buf out = BUF_INIT(1u << 20);
 
 	(void)arg;

@@ -132,8 +132,16 @@ static void the_environment_is_taken(void **state)
 		const char *usec, *pid;
 		uint32_t ms;
 	} cases[] = {
-		{"30000000", NULL, 15000}, {"30000000", "self", 15000}, {"30000000", "1", 0}, {"", NULL, 0},	     {"0", NULL, 0},
-		{"x", NULL, 0},		   {"30000000s", NULL, 0},	{NULL, NULL, 0},      {"-1", NULL, 0}, {"99999999999999999999", NULL, 0},
+		{"30000000", NULL, 15000},
+		{"30000000", "self", 15000},
+		{"30000000", "1", 0},
+		{"", NULL, 0},
+		{"0", NULL, 0},
+		{"x", NULL, 0},
+		{"30000000s", NULL, 0},
+		{NULL, NULL, 0},
+		{"-1", NULL, 0},
+		{"99999999999999999999", NULL, 0},
 	};
 	char self[16];
 
