@@ -62,10 +62,10 @@ static CURLcode perform(CURL *curl, const char *socket_path, const char *method,
 {
 	CURLcode code = CURLE_OK;
 
-#define SET(option, value)                                        \
-	do {                                                      \
-		if (code == CURLE_OK)                             \
-			code = curl_easy_setopt(curl, option, value); \
+#define SET(option, value)                                                                                                                                     \
+	do {                                                                                                                                                   \
+		if (code == CURLE_OK)                                                                                                                          \
+			code = curl_easy_setopt(curl, option, value);                                                                                          \
 	} while (0)
 	SET(CURLOPT_ERRORBUFFER, detail);
 	SET(CURLOPT_UNIX_SOCKET_PATH, socket_path);

@@ -39,7 +39,7 @@ struct httpd_conf {
 	const char *address; /* "host:port", "[v6]:port", ":port", or "unix:/path" */
 	SSL_CTX *tls;	     /* NULL: plain (loopback and unix only) */
 	mode_t unix_mode;
-	gid_t unix_gid; /* (gid_t)-1: as it is */
+	gid_t unix_gid;			  /* (gid_t)-1: as it is */
 	const struct httpd_route *routes; /* must outlive the httpd */
 	void *arg;			  /* to the handlers */
 	/* Of this httpd alone: threads that share a port each have their own. max_per_address 0: no limit but the other; an IPv6
@@ -67,8 +67,8 @@ const uint8_t *httpd_body(struct httpd_request *request, size_t *len); /* one co
 void httpd_body_wipe(struct httpd_request *request);
 const char *httpd_header(struct httpd_request *request, const char *name); /* NULL when absent */
 const char *httpd_query(struct httpd_request *request, const char *name);  /* decoded; NULL when absent */
-const char *httpd_peer(struct httpd_request *request);			    /* "192.0.2.1" or "unix" */
-X509 *httpd_peer_certificate(struct httpd_request *request);		    /* borrowed; NULL without TLS client certificate */
+const char *httpd_peer(struct httpd_request *request);			   /* "192.0.2.1" or "unix" */
+X509 *httpd_peer_certificate(struct httpd_request *request);		   /* borrowed; NULL without TLS client certificate */
 /* Unix sockets: the peer's credentials. -PTA_ENOENT elsewhere. */
 PTA_MUST_CHECK int httpd_peer_ids(struct httpd_request *request, uid_t *uid, pid_t *pid);
 void *httpd_arg(struct httpd_request *request);

@@ -343,8 +343,7 @@ static void setup(struct httpd *httpd, struct httpd_request *conn)
 	sa = evhttp_connection_get_addr(conn->evcon);
 	conn->peer_key = httpd_peer_key(sa);
 	conn->input_cb = evbuffer_add_cb(bufferevent_get_input(conn->bev), input_changed, conn);
-	if (!conn->input_cb || httpd->count >= httpd->conf.max_connections ||
-		!httpd_peers_enter(httpd->peers, conn->peer_key, httpd->conf.max_per_address)) {
+	if (!conn->input_cb || httpd->count >= httpd->conf.max_connections || !httpd_peers_enter(httpd->peers, conn->peer_key, httpd->conf.max_per_address)) {
 		evhttp_connection_free(conn->evcon);
 		httpd_conn_free(conn);
 		return;

@@ -15,8 +15,12 @@ struct piece {
 enum single { CONTENT_LENGTH, HOST, AUTHORIZATION, CONTENT_TYPE, TRANSFER_ENCODING, EXPECT, SINGLES };
 
 static const char *const single_names[SINGLES] = {
-	[CONTENT_LENGTH] = "Content-Length",	   [HOST] = "Host",	[AUTHORIZATION] = "Authorization", [CONTENT_TYPE] = "Content-Type",
-	[TRANSFER_ENCODING] = "Transfer-Encoding", [EXPECT] = "Expect",
+	[CONTENT_LENGTH] = "Content-Length",
+	[HOST] = "Host",
+	[AUTHORIZATION] = "Authorization",
+	[CONTENT_TYPE] = "Content-Type",
+	[TRANSFER_ENCODING] = "Transfer-Encoding",
+	[EXPECT] = "Expect",
 };
 
 static enum httpd_head_result refuse(struct httpd_head *out, int status, const char *code, const char *field, const char *message)
@@ -173,8 +177,8 @@ static bool is_json(struct piece type)
 }
 
 /* Checks that need the whole head, the plainest first. */
-static enum httpd_head_result judge(const struct httpd_route *routes, struct piece method, struct piece path, bool http10, const struct piece singles[SINGLES],
-	struct httpd_head *out)
+static enum httpd_head_result judge(
+	const struct httpd_route *routes, struct piece method, struct piece path, bool http10, const struct piece singles[SINGLES], struct httpd_head *out)
 {
 	enum httpd_head_result r;
 

@@ -171,8 +171,8 @@ static void large_bodies_go_through(void **state)
 		text[i] = (char)('a' + i % 26);
 	dial(&f.peer);
 	for (unsigned round = 0; round < 2; round++) {
-		snprintf(head, sizeof(head), "POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %zu\r\n\r\n",
-			len);
+		snprintf(head, sizeof(head),
+			"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %zu\r\n\r\n", len);
 		peer_say(&f.peer, head);
 		assert_int_equal(peer_response(&f.peer, &body), 100);
 		peer_send(&f.peer, text, len);
