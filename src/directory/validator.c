@@ -1,10 +1,11 @@
 #include "directory/validator.h"
 
 #include "base/secret.h"
+#include "directory/validator_simple.h"
 
 /* By enum directory_method. */
 static const struct validator_method *const methods[] = {
-	NULL,
+	[DIRECTORY_SIMPLE] = &validator_simple,
 };
 
 void job_done(struct job *job, const struct verdict *verdict)
@@ -17,7 +18,7 @@ int validator_open(const struct directory_conf *conf, struct validator **out, st
 {
 	size_t method = (size_t)conf->method;
 
-	if (method >= PTA_ARRAY_SIZE(methods) || !methods[method])
+	if (method >= PTA_ARRAY_SIZE(methods))
 		return err_set(err, -PTA_ENOENT, "[directory %s] method %zu is not built in", conf->name, method);
 	return methods[method]->open(conf, out, err);
 }
