@@ -11,6 +11,7 @@
 #include "base/encode.h"
 #include "base/err.h"
 #include "base/mailbox.h"
+#include "base/workpool.h"
 #include "wire/credential.h"
 #include "wire/limits.h"
 #include "wire/token.h"
@@ -53,11 +54,12 @@ void registry_release(struct registry_snapshot *snapshot);
 /* Changes with every new snapshot: a cheap way to see whether anything is new. Lock-free. */
 uint64_t registry_generation(const struct registry *registry);
 
-const struct registry_app *registry_find_app(const struct registry_snapshot *s, const uint8_t key_hash[32]); /* revoked ones too; constant time per key */
+const struct registry_app *registry_find_app(const struct registry_snapshot *s, const uint8_t key_hash[32]); /* revoked ones too; compares hashes, so its time tells nothing of a key */
 /* By suffix (or the domain's own name) or by NetBIOS name, within a tenant; disabled ones too. */
 const struct registry_domain *registry_find_domain(const struct registry_snapshot *s, const char *tenant, enum credential_form form, const char *name);
 const struct registry_agent *registry_find_agent(const struct registry_snapshot *s, const char *agent);
-/* 0, or -PTA_EPERM with the reason for a 403: unknown agent, revoked, disabled is no reason here, certificate not (any more) the agent's. */
+/* 0, or -PTA_EPERM with the reason for a 403: unknown agent, revoked, certificate expired or not (any more) the agent's. A disabled agent
+ * passes: it drains. */
 PTA_MUST_CHECK int registry_check_certificate(const struct registry_snapshot *s, const char *agent, const char *fingerprint, struct err *err);
 bool registry_has_tenant(const struct registry_snapshot *s, const char *tenant);
 /* For listings; i from 0, NULL behind the last. */
@@ -74,8 +76,11 @@ struct registry_call {
 	struct mail mail;
 	int (*run)(struct registry_call *call, struct registry_db *db);
 	struct mailbox *reply;
-	int status;
+	int status; /* -PTA_EBUSY: too many wait already, nothing was tried */
 	struct err err;
+	/* the registry's */
+	struct registry *registry;
+	struct work work;
 };
 void registry_submit(struct registry *registry, struct registry_call *call);
 
@@ -91,9 +96,9 @@ PTA_MUST_CHECK int registry_tenant_add(struct registry_db *db, const char *tenan
 PTA_MUST_CHECK int registry_domain_add(struct registry_db *db, const struct registry_domain *domain, struct err *err);
 PTA_MUST_CHECK int registry_domain_enable(struct registry_db *db, const char *tenant, const char *domain, bool enabled, struct err *err);
 PTA_MUST_CHECK int registry_domain_remove(struct registry_db *db, const char *tenant, const char *domain, struct err *err);
-/* A key of 256 random bits: shown once by the caller, only its hash is stored. */
 /* The hash of an API key's text, as registry_app_add() stored it; -PTA_EINVAL when the text cannot be a key. */
 PTA_MUST_CHECK int registry_app_key_hash(const char *key, size_t len, uint8_t hash[32]);
+/* A key of 256 random bits ("pta_" and base64url): shown once by the caller, who wipes it; only its hash is stored. */
 PTA_MUST_CHECK int registry_app_add(struct registry_db *db, const char *tenant, const char *name, bool details, char key[64], struct registry_app *out, struct err *err);
 PTA_MUST_CHECK int registry_app_revoke(struct registry_db *db, const char *app, struct err *err);
 /* Fills id and secret of a one-time token for the group and stores the secret's hash. */
@@ -103,9 +108,11 @@ PTA_MUST_CHECK int registry_token_create(struct registry_db *db, const char *ten
  * the certificate (PEM) given then. With another key: -PTA_EPERM "spent". Expired or unknown: -PTA_EPERM. */
 PTA_MUST_CHECK int registry_token_use(struct registry_db *db, const char *token_id, const char *token_secret, const uint8_t key_hash[32], const char *known_agent, const char *host,
 				      const char *version, struct registry_agent *out, bool *again, char certificate[LIMIT_CERTIFICATE + 1], struct err *err);
-/* Stores an issued certificate of the agent (PEM kept for lost replies); the one before stays valid until its own end or the next renewal. */
+/* Stores an issued certificate of the agent (PEM kept for lost replies); token_id NULL: a renewal. The one before stays valid until its own end
+ * or the next renewal. -PTA_EPERM: revoked meanwhile. */
 PTA_MUST_CHECK int registry_certificate_add(struct registry_db *db, const char *agent, const char *token_id, const char *fingerprint, const char *serial,
 					    uint64_t not_after_ms, const char *pem, struct err *err);
+/* Revoking is for good: -PTA_EPERM when a revoked agent shall come back. */
 PTA_MUST_CHECK int registry_agent_state(struct registry_db *db, const char *agent, enum registry_agent_state state, struct err *err);
 
 #endif
