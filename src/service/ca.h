@@ -1,5 +1,5 @@
 /* The service's CA and the server certificates it issues for its listeners. Lives in state_dir: ca.key and ca.crt
- * (0600). Immutable once opened; thread-safe. Blocks on disk in create and open only. */
+ * (0600, 0644). Immutable once opened; thread-safe. Blocks on disk in create, open and ca_signin_tls() only. */
 #ifndef PTA_SERVICE_CA_H
 #define PTA_SERVICE_CA_H
 
@@ -33,9 +33,10 @@ PTA_MUST_CHECK int ca_issue_agent(const struct ca *ca, const char *csr, size_t c
 /* SHA-256 over the SubjectPublicKeyInfo of the CSR's key, for registry_token_use(). -PTA_EINVAL when the CSR is bad. */
 PTA_MUST_CHECK int ca_csr_key_hash(const char *csr, size_t csr_len, uint8_t hash[32], struct err *err);
 
-/* TLS of the agent listener: a fresh certificate of the CA for these names, client certificates asked for. */
+/* TLS of the agent listener: a fresh certificate of the CA for these names, renewed by itself (ca_server.h), client certificates asked for. */
 PTA_MUST_CHECK int ca_agent_tls(const struct ca *ca, const struct conf_list *names, SSL_CTX **out, struct err *err);
-/* TLS of the sign-in listener: the certificate (with chain) and key of these files, or of the CA's when both are NULL. */
+/* TLS of the sign-in listener: the certificate (with chain) and key of these files (-PTA_EEXPIRED, -PTA_ETLS when they do not go
+ * together), or of the CA's when both are NULL. */
 PTA_MUST_CHECK int ca_signin_tls(const struct ca *ca, const struct conf_list *names, const char *cert_file, const char *key_file, SSL_CTX **out, struct err *err);
 
 #endif
