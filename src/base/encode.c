@@ -126,11 +126,26 @@ static size_t utf8_sequence(const uint8_t *p, size_t left)
 	return n;
 }
 
+/* How many bytes at the front are certainly ASCII without NUL, taken eight at a time: most texts are nothing else. */
+static size_t ascii_run(const uint8_t *p, size_t len)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101), highs = ones << 7;
+	size_t i = 0;
+	uint64_t word;
+
+	for (; len - i >= sizeof(word); i += sizeof(word)) {
+		memcpy(&word, p + i, sizeof(word));
+		if ((word | ((word - ones) & ~word)) & highs)
+			break;
+	}
+	return i;
+}
+
 bool utf8_valid(const void *data, size_t len)
 {
 	const uint8_t *p = data;
 
-	for (size_t i = 0, n; i < len; i += n) {
+	for (size_t i = ascii_run(p, len), n; i < len; i += n) {
 		n = utf8_sequence(p + i, len - i);
 		if (n == 0)
 			return false;

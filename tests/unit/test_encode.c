@@ -124,6 +124,27 @@ static void utf8_takes_only_well_formed_sequences(void **state)
 			fail_msg("case %zu", i);
 }
 
+/* Long texts are looked at several bytes at a time. */
+static void utf8_finds_a_bad_byte_at_every_place(void **state)
+{
+	static const uint8_t bad[] = {0x00, 0x80, 0xc1, 0xff};
+	uint8_t text[40];
+
+	(void)state;
+	for (size_t len = 1; len <= sizeof(text); len++) {
+		memset(text, 0x7f, sizeof(text));
+		assert_true(utf8_valid(text, len));
+		memset(text, 0x01, sizeof(text));
+		assert_true(utf8_valid(text, len));
+		for (size_t at = 0; at < len; at++)
+			for (size_t i = 0; i < sizeof(bad); i++) {
+				text[at] = bad[i];
+				assert_false(utf8_valid(text, len));
+				text[at] = 0x01;
+			}
+	}
+}
+
 static void a_first_character_is_printable_when_no_terminal_obeys_it(void **state)
 {
 	static const struct {
@@ -190,6 +211,7 @@ int main(void)
 		cmocka_unit_test(base64url_appends_and_respects_the_limit),
 		cmocka_unit_test(hex_is_lower_case),
 		cmocka_unit_test(utf8_takes_only_well_formed_sequences),
+		cmocka_unit_test(utf8_finds_a_bad_byte_at_every_place),
 		cmocka_unit_test(a_first_character_is_printable_when_no_terminal_obeys_it),
 		cmocka_unit_test(printable_is_space_to_tilde),
 		cmocka_unit_test(random_ids_are_valid_and_differ),
