@@ -90,7 +90,7 @@ struct dispatch_poll *agent_session_poll(const struct agent_session *s, const st
 {
 	struct dispatch_poll *poll;
 
-	TAILQ_FOREACH(poll, &s->polls, by_session) {
+	TAILQ_FOREACH (poll, &s->polls, by_session) {
 		if (poll->mail.port == port)
 			return poll;
 	}
@@ -101,7 +101,7 @@ struct dispatch_poll *agent_session_poll_number(const struct agent_session *s, u
 {
 	struct dispatch_poll *poll;
 
-	TAILQ_FOREACH(poll, &s->polls, by_session) {
+	TAILQ_FOREACH (poll, &s->polls, by_session) {
 		if (poll->number == number)
 			return poll;
 	}

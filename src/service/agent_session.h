@@ -30,7 +30,7 @@ struct agent_session {
 		uint64_t not_after_ms;
 	} key;
 	struct agent_session_polls polls;
-	unsigned npolls, room; /* room: credit of the parked polls */
+	unsigned npolls, room;		      /* room: credit of the parked polls */
 	struct agent_session_waiting waiting; /* copies that it may fetch, oldest request first */
 	unsigned nwaiting;
 	struct agent_session_handed handed;

@@ -51,7 +51,8 @@ void dispatch_set_queue_limit(struct dispatch *d, unsigned limit)
 	pthread_mutex_unlock(&d->lock);
 }
 
-int dispatch_copy_new(const struct envelope_head *head, const uint8_t enc[ENVELOPE_ENC_LEN], uint64_t seq, const uint8_t *sealed, size_t len, struct dispatch_copy **out)
+int dispatch_copy_new(
+	const struct envelope_head *head, const uint8_t enc[ENVELOPE_ENC_LEN], uint64_t seq, const uint8_t *sealed, size_t len, struct dispatch_copy **out)
 {
 	struct dispatch_copy *copy = malloc(sizeof(*copy) + len);
 
@@ -111,7 +112,7 @@ int dispatch_candidates(struct dispatch *d, const char *tenant, const char *grou
 	pthread_mutex_lock(&d->lock);
 	group = dispatch_find_group(d, tenant, group_name);
 	if (group) {
-		LIST_FOREACH(s, &group->sessions, by_group) {
+		LIST_FOREACH (s, &group->sessions, by_group) {
 			size_t at = found;
 
 			if (!agent_session_usable(s, now_us, now_ms))

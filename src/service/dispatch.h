@@ -38,7 +38,7 @@ struct dispatch_port_ops {
 };
 
 PTA_MUST_CHECK int dispatch_new(unsigned queue_limit, struct dispatch **out);
-void dispatch_free(struct dispatch *d); /* after dispatch_close(), the ports' last run and their end */
+void dispatch_free(struct dispatch *d);				   /* after dispatch_close(), the ports' last run and their end */
 void dispatch_set_queue_limit(struct dispatch *d, unsigned limit); /* waiting requests per group */
 
 PTA_MUST_CHECK int dispatch_port_new(struct dispatch *d, const struct dispatch_port_ops *ops, void *arg, struct dispatch_port **out);
@@ -64,8 +64,8 @@ struct dispatch_copy {
 	uint8_t bytes[];
 };
 
-PTA_MUST_CHECK int dispatch_copy_new(const struct envelope_head *head, const uint8_t enc[ENVELOPE_ENC_LEN], uint64_t seq, const uint8_t *sealed, size_t len,
-				     struct dispatch_copy **out);
+PTA_MUST_CHECK int dispatch_copy_new(
+	const struct envelope_head *head, const uint8_t enc[ENVELOPE_ENC_LEN], uint64_t seq, const uint8_t *sealed, size_t len, struct dispatch_copy **out);
 void dispatch_copy_free(struct dispatch_copy *copy); /* a whole list */
 
 struct dispatch_slot {
@@ -186,14 +186,14 @@ struct dispatch_claim {
 
 /* Takes the current attempt of a handed request for opening its answer; nobody else can meanwhile. Ends with
  * dispatch_finish() or dispatch_unclaim(), which wipe the claim. *refused gets a MESSAGE_REFUSED_* when it fails. */
-PTA_MUST_CHECK int dispatch_claim(struct dispatch *d, struct dispatch_peer *peer, const char *instance, const char *request_id, uint32_t attempt, struct dispatch_claim *out,
-				  const char **refused);
+PTA_MUST_CHECK int dispatch_claim(struct dispatch *d, struct dispatch_peer *peer, const char *instance, const char *request_id, uint32_t attempt,
+	struct dispatch_claim *out, const char **refused);
 /* False: the deadline was faster. */
 bool dispatch_finish(struct dispatch *d, struct dispatch_port *port, struct dispatch_claim *claim, const struct verdict *verdict);
 void dispatch_unclaim(struct dispatch *d, struct dispatch_claim *claim);
 /* The holder says that it has sent nothing to any DC: on to the next copy. */
-PTA_MUST_CHECK int dispatch_decline(struct dispatch *d, struct dispatch_port *port, struct dispatch_peer *peer, const char *instance, const char *request_id, uint32_t attempt,
-				    enum verdict_reason reason, const char **refused);
+PTA_MUST_CHECK int dispatch_decline(struct dispatch *d, struct dispatch_port *port, struct dispatch_peer *peer, const char *instance, const char *request_id,
+	uint32_t attempt, enum verdict_reason reason, const char **refused);
 
 /* ---- the whole ---- */
 
@@ -207,8 +207,8 @@ struct dispatch_agent_report {
 	bool online, disabled;
 	unsigned connections, polls, room, in_flight, waiting;
 	uint32_t latency_us;
-	uint64_t seen_ms;	   /* wall clock; its last authenticated request */
-	uint64_t key_not_after_ms; /* 0: no key */
+	uint64_t seen_ms;		     /* wall clock; its last authenticated request */
+	uint64_t key_not_after_ms;	     /* 0: no key */
 	uint64_t handed, answered, declined; /* since the service started */
 };
 /* Fills at most cap, returns how many there are. Agents not seen since the start and revoked ones are not among them. */

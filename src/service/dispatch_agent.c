@@ -152,7 +152,8 @@ bool dispatch_key_lives(struct dispatch *d, const char *agent, const char *key_i
 	return lives;
 }
 
-static int park(struct dispatch *d, struct dispatch_port *port, struct dispatch_peer *peer, const char *instance, struct dispatch_poll *poll, struct deliveries *list)
+static int park(
+	struct dispatch *d, struct dispatch_port *port, struct dispatch_peer *peer, const char *instance, struct dispatch_poll *poll, struct deliveries *list)
 {
 	struct agent_session *s = seen(d, peer, instance);
 	struct dispatch_poll *same;
@@ -245,7 +246,8 @@ void dispatch_handed(struct dispatch *d, struct dispatch_port *port, struct disp
 }
 
 /* The request that this agent holds in this attempt and that no other thread has an answer of. */
-static struct dispatch_request *held(struct dispatch *d, struct dispatch_peer *peer, const char *instance, const char *request_id, uint32_t attempt, const char **refused)
+static struct dispatch_request *held(
+	struct dispatch *d, struct dispatch_peer *peer, const char *instance, const char *request_id, uint32_t attempt, const char **refused)
 {
 	struct agent_session *s = seen(d, peer, instance);
 	struct dispatch_request *request = dispatch_find_request(d, request_id);

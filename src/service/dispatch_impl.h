@@ -16,7 +16,7 @@ struct dispatch_group {
 };
 
 struct dispatch {
-	pthread_mutex_t lock; /* guards everything here, in the sessions, and what requests and polls call the dispatcher's */
+	pthread_mutex_t lock;  /* guards everything here, in the sessions, and what requests and polls call the dispatcher's */
 	struct idmap requests; /* by id: waiting and handed */
 	struct idmap sessions; /* by agent; kept once made: bounded by the registered agents */
 	struct idmap groups;   /* of those agents */

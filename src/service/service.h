@@ -40,10 +40,12 @@ struct service_thread {
 	struct httpd *control, *metrics; /* thread 0's */
 	struct dispatch_port *port;
 	struct sealer *sealer;
+	struct buf scratch;	 /* for the batch being encoded */
 	struct mailbox *tasks;	 /* struct service_task */
 	struct mailbox *replies; /* struct service_call */
-	struct event *port_event, *tasks_event, *replies_event, *due_event, *tick_event;
-	uint64_t due_us; /* what due_event is armed for */
+	struct event *port_event, *tasks_event, *replies_event, *due_event, *tick_event, *leave_event;
+	uint64_t due_us;   /* what due_event is armed for */
+	uint64_t leave_us; /* while leaving: when at the latest */
 	struct registry_snapshot *snapshot;
 	uint64_t generation;
 };
@@ -56,6 +58,9 @@ PTA_MUST_CHECK int service_reload(struct service *service, struct err *err);
 
 /* The newest registry, valid until the handler returns. */
 const struct registry_snapshot *service_snapshot(struct service_thread *thread);
+
+/* The dispatch port has something that ends at this time (clock_mono_us()): wake up for it. */
+void service_due(struct service_thread *thread, uint64_t when_us);
 
 /* Work for the registry's writer whose end comes back to this thread, after the dispatcher has heard of the change. Embed it; call.run
  * and done are set by the caller, the rest by service_call_submit(). */

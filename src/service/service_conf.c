@@ -19,7 +19,8 @@ static const struct conf_row service_rows[] = {
 	CONF_UINT(struct service_conf, threads, 0, 256, 0, "event threads; 0: one for each CPU"),
 	CONF_STRING(struct service_conf, signin_listen, ":8443", "address for sign-in clients: host:port, [v6]:port or :port"),
 	CONF_STRING(struct service_conf, agent_listen, ":8444", "address for agents"),
-	CONF_STRING(struct service_conf, agent_url, NULL, "URL that registration tokens give to agents; default: https:// and the first name, with the port of agent_listen"),
+	CONF_STRING(struct service_conf, agent_url, NULL,
+		"URL that registration tokens give to agents; default: https:// and the first name, with the port of agent_listen"),
 	CONF_LIST_REQUIRED(struct service_conf, names, 32, "host names and addresses that the certificates of the service CA are for"),
 	CONF_STRING(struct service_conf, tls_cert, NULL, "certificate (with chain) of one's own for the sign-in listener; default: one of the service CA"),
 	CONF_STRING(struct service_conf, tls_key, NULL, "its private key"),
@@ -101,14 +102,16 @@ static void check(const struct service_conf *conf, const char *path, struct conf
 	if (!strcmp(conf->signin_listen, conf->agent_listen) && strcmp(port_of(conf->signin_listen), "0") != 0)
 		conf_errors_add(errors, path, 0, "signin_listen and agent_listen are the same address: they need one each");
 	if (conf->metrics_listen && !(address_valid(conf->metrics_listen) && address_is_loopback(conf->metrics_listen)))
-		conf_errors_add(errors, path, 0, "metrics_listen: \"%s\" is not a loopback address with a port (metrics go in plain HTTP): write 127.0.0.1:9443 or [::1]:9443",
+		conf_errors_add(errors, path, 0,
+			"metrics_listen: \"%s\" is not a loopback address with a port (metrics go in plain HTTP): write 127.0.0.1:9443 or [::1]:9443",
 			conf->metrics_listen);
 	if (!conf->tls_cert != !conf->tls_key)
 		conf_errors_add(errors, path, 0, "tls_cert and tls_key go together: give both, or neither for a certificate of the service CA");
 	if (conf->state_dir[0] != '/')
 		conf_errors_add(errors, path, 0, "state_dir: \"%s\" is not an absolute path", conf->state_dir);
 	if (conf->control_socket[0] != '/' || strlen(conf->control_socket) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		conf_errors_add(errors, path, 0, "control_socket: an absolute path of at most %zu bytes is needed", sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
+		conf_errors_add(
+			errors, path, 0, "control_socket: an absolute path of at most %zu bytes is needed", sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 	if (conf->agent_url && strncmp(conf->agent_url, "https://", 8) != 0)
 		conf_errors_add(errors, path, 0, "agent_url: \"%s\" does not start with https://", conf->agent_url);
 	if (conf->agent_url && strlen(conf->agent_url) > LIMIT_DOMAIN)

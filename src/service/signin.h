@@ -20,7 +20,7 @@ void signin_finished(struct dispatch_request *request, void *arg);
 /* What a sign-in client sent, checked. */
 struct signin_input {
 	char username[LIMIT_USERNAME + 1];
-	struct secret *password; /* owned */
+	struct secret *password;       /* owned */
 	char tenant[LIMIT_TENANT + 1]; /* control socket only */
 	char client_ip[LIMIT_CLIENT_IP + 1];
 	char correlation_id[LIMIT_CORRELATION_ID + 1];

@@ -57,7 +57,8 @@ static void defaults_are_filled_in(void **state)
 
 static void what_is_dumped_loads_to_the_same(void **state)
 {
-	struct service_conf *first = load_good("[service]\nnames = ::1\nthreads = 3\ndeadline = 5s\nmetrics_listen = 127.0.0.1:9443\n[log]\nlevel = debug\n"), *second;
+	struct service_conf *first = load_good("[service]\nnames = ::1\nthreads = 3\ndeadline = 5s\nmetrics_listen = 127.0.0.1:9443\n[log]\nlevel = debug\n"),
+			    *second;
 	struct buf one = BUF_INIT(65536), two = BUF_INIT(65536);
 
 	(void)state;

@@ -1,0 +1,436 @@
+#include "service/service.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/cli.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/sdnotify.h"
+#include "service/service_metrics.h"
+#include "service/service_thread.h"
+
+#define DRAIN_MS 12000 /* for requests that are open at SIGTERM, */
+#define LEAVE_MS 2000  /* and then for their answers to leave */
+#define DRAIN_CHECK_MS 20
+
+/* ---- reload ---- */
+
+struct reload {
+	struct service_task task;
+	struct service_conf *conf;
+	SSL_CTX *signin, *agent;
+};
+
+static void reload_free(struct reload *reload)
+{
+	service_conf_unref(reload->conf);
+	SSL_CTX_free(reload->signin);
+	SSL_CTX_free(reload->agent);
+	free(reload);
+}
+
+static void reload_thread(struct service_thread *thread, struct service_task *task)
+{
+	struct reload *reload = (struct reload *)task;
+
+	service_conf_unref(thread->conf);
+	thread->conf = service_conf_ref(reload->conf);
+	httpd_set_tls(thread->signin, reload->signin);
+	httpd_set_tls(thread->agent, reload->agent);
+	reload_free(reload);
+}
+
+/* One per thread, all made before any is sent: whole or not at all. */
+static int reload_prepare(const struct service *service, struct service_conf *conf, SSL_CTX *signin, SSL_CTX *agent, struct reload **out)
+{
+	for (unsigned i = 0; i < service->nthreads; i++) {
+		out[i] = calloc(1, sizeof(**out));
+		if (!out[i]) {
+			while (i-- > 0)
+				reload_free(out[i]);
+			return -PTA_ENOMEM;
+		}
+		SSL_CTX_up_ref(signin);
+		SSL_CTX_up_ref(agent);
+		*out[i] = (struct reload){.task.run = reload_thread, .conf = service_conf_ref(conf), .signin = signin, .agent = agent};
+	}
+	return 0;
+}
+
+static void ssl_ctx_freep(SSL_CTX **ctx)
+{
+	SSL_CTX_free(*ctx);
+}
+
+static int make_tls(const struct service *service, const struct service_conf *conf, SSL_CTX **signin, SSL_CTX **agent, struct err *err)
+{
+	int r = ca_signin_tls(service->ca, &conf->names, conf->tls_cert, conf->tls_key, signin, err);
+
+	if (r < 0)
+		return r;
+	r = ca_agent_tls(service->ca, &conf->names, agent, err);
+	if (r < 0) {
+		SSL_CTX_free(*signin);
+		*signin = NULL;
+	}
+	return r;
+}
+
+static int load_conf(const char *path, struct service_conf **out, struct err *err)
+{
+	struct conf_errors errors;
+	int r;
+
+	conf_errors_init(&errors);
+	r = service_conf_load(path, out, &errors);
+	if (r < 0)
+		(void)err_set(err, r, "%s", errors.count ? (const char *)errors.text.data : pta_error_name(r));
+	conf_errors_done(&errors);
+	return r;
+}
+
+int service_reload(struct service *service, struct err *err)
+{
+	struct service_conf *conf PTA_CLEANUP(service_conf_unrefp) = NULL;
+	SSL_CTX *signin PTA_CLEANUP(ssl_ctx_freep) = NULL, *agent PTA_CLEANUP(ssl_ctx_freep) = NULL;
+	struct reload *reloads[256];
+	int r = load_conf(service->conf_path, &conf, err);
+
+	if (r < 0)
+		return r;
+	r = service_conf_may_follow(service->conf, conf, err);
+	if (r < 0)
+		return r;
+	r = make_tls(service, conf, &signin, &agent, err);
+	if (r < 0)
+		return r;
+	r = reload_prepare(service, conf, signin, agent, reloads);
+	if (r < 0)
+		return err_set(err, r, "there is no memory for the new configuration");
+	for (unsigned i = 0; i < service->nthreads; i++)
+		service_task_post(&service->threads[i], &reloads[i]->task);
+	log_set_level(log_level_from_index(conf->log.level));
+	dispatch_set_queue_limit(service->dispatch, conf->queue_limit);
+	service_conf_unref(service->conf);
+	service->conf = service_conf_ref(conf);
+	return 0;
+}
+
+static void on_hup(evutil_socket_t fd, short what, void *arg)
+{
+	struct service *service = arg;
+	struct err err;
+
+	(void)fd;
+	(void)what;
+	if (atomic_load(&service->draining))
+		return;
+	sdnotify_reloading();
+	if (service_reload(service, &err) < 0)
+		log_event(LOG_ERR, "service.reload_refused", F_STR("error", err.text));
+	else
+		log_event(LOG_NOTICE, "service.reloaded", F_STR("file", service->conf_path));
+	sdnotify_ready();
+}
+
+/* ---- stop ---- */
+
+struct stop {
+	struct service *service;
+	struct event *term, *interrupt, *hup, *check, *watchdog;
+	uint64_t until_us;
+	struct service_task *tasks; /* two per thread: drain, leave */
+};
+
+static void drain_thread(struct service_thread *thread, struct service_task *task)
+{
+	(void)task;
+	httpd_drain(thread->signin);
+}
+
+static void leave_thread(struct service_thread *thread, struct service_task *task)
+{
+	(void)task;
+	service_thread_leave(thread, LEAVE_MS);
+}
+
+static void on_term(evutil_socket_t fd, short what, void *arg)
+{
+	const struct timeval soon = {.tv_usec = DRAIN_CHECK_MS * 1000};
+	struct stop *stop = arg;
+	struct service *service = stop->service;
+
+	(void)fd;
+	(void)what;
+	if (atomic_exchange(&service->draining, true))
+		return;
+	log_event(LOG_NOTICE, "service.stopping", F_STR("signal", fd == SIGTERM ? "TERM" : "INT"));
+	sdnotify_stopping();
+	for (unsigned i = 0; i < service->nthreads; i++)
+		service_task_post(&service->threads[i], &stop->tasks[i]);
+	stop->until_us = clock_mono_us() + DRAIN_MS * 1000ull;
+	event_add(stop->check, &soon);
+}
+
+/* Agents go on fetching and answering until the last request is answered. */
+static void drain_check(evutil_socket_t fd, short what, void *arg)
+{
+	struct stop *stop = arg;
+	struct service *service = stop->service;
+	struct dispatch_counts counts;
+
+	(void)fd;
+	(void)what;
+	dispatch_count(service->dispatch, &counts);
+	if (counts.waiting + counts.handed > 0 && clock_mono_us() < stop->until_us)
+		return;
+	event_del(stop->check);
+	dispatch_close(service->dispatch, service->threads[0].port);
+	for (unsigned i = 0; i < service->nthreads; i++)
+		service_task_post(&service->threads[i], &stop->tasks[service->nthreads + i]);
+}
+
+static void ping_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	sdnotify_watchdog();
+}
+
+static int stop_init(struct stop *stop, struct service *service, struct err *err)
+{
+	struct event_base *base = service->threads[0].base;
+	uint32_t watchdog_ms = sdnotify_watchdog_ms();
+	const struct timeval watchdog = {.tv_sec = watchdog_ms / 1000, .tv_usec = watchdog_ms % 1000 * 1000};
+
+	stop->service = service;
+	stop->term = evsignal_new(base, SIGTERM, on_term, stop);
+	stop->interrupt = evsignal_new(base, SIGINT, on_term, stop);
+	stop->hup = evsignal_new(base, SIGHUP, on_hup, service);
+	stop->check = event_new(base, -1, EV_PERSIST, drain_check, stop);
+	stop->watchdog = event_new(base, -1, EV_PERSIST, ping_watchdog, NULL);
+	stop->tasks = calloc((size_t)service->nthreads * 2, sizeof(*stop->tasks));
+	if (!stop->term || !stop->interrupt || !stop->hup || !stop->check || !stop->watchdog || !stop->tasks)
+		return err_set(err, -PTA_ENOMEM, "no memory for the signals");
+	for (unsigned i = 0; i < service->nthreads; i++) {
+		stop->tasks[i].run = drain_thread;
+		stop->tasks[service->nthreads + i].run = leave_thread;
+	}
+	if (event_add(stop->term, NULL) < 0 || event_add(stop->interrupt, NULL) < 0 || event_add(stop->hup, NULL) < 0 ||
+		(watchdog_ms && event_add(stop->watchdog, &watchdog) < 0))
+		return err_set(err, -PTA_EIO, "the signals could not be set up");
+	return 0;
+}
+
+static void stop_done(struct stop *stop)
+{
+	struct event *events[] = {stop->term, stop->interrupt, stop->hup, stop->check, stop->watchdog};
+
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(events); i++)
+		if (events[i])
+			event_free(events[i]);
+	free(stop->tasks);
+}
+
+/* ---- start ---- */
+
+/* The folder of the control socket, where nobody made it before (systemd does). */
+static int make_run_dir(const struct service_conf *conf, uid_t uid, gid_t gid, struct err *err)
+{
+	char dir[1100];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", conf->control_socket);
+	slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return 0;
+	*slash = 0;
+	if (access(dir, F_OK) == 0)
+		return 0;
+	return file_ensure_dir(dir, uid, gid, err);
+}
+
+/* Sockets are bound and key files are read by now. */
+static int become_user(const struct service_conf *conf, uid_t uid, gid_t gid, struct err *err)
+{
+	if (initgroups(conf->user, gid) < 0 || setgid(gid) < 0 || setuid(uid) < 0)
+		return err_set_errno(err, -PTA_EPERM, errno, "become user %s", conf->user);
+	/* The kernel forgets it with the change of user. */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0)
+		return err_set_errno(err, -PTA_EIO, errno, "prctl(PR_SET_DUMPABLE)");
+	return 0;
+}
+
+static int open_threads(struct service *service, struct err *err)
+{
+	SSL_CTX *signin PTA_CLEANUP(ssl_ctx_freep) = NULL, *agent PTA_CLEANUP(ssl_ctx_freep) = NULL;
+	int r = make_tls(service, service->conf, &signin, &agent, err);
+
+	if (r < 0)
+		return r;
+	service->threads = calloc(service->conf->threads, sizeof(*service->threads));
+	if (!service->threads)
+		return err_set(err, -PTA_ENOMEM, "no memory for %u threads", service->conf->threads);
+	for (unsigned i = 0; i < service->conf->threads; i++) {
+		service->nthreads = i + 1;
+		r = service_thread_init(&service->threads[i], service, i, signin, agent, err);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int open_parts(struct service *service, struct err *err)
+{
+	bool root = geteuid() == 0;
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+	char path[4096];
+	int r;
+
+	if (root) {
+		r = file_user_ids(service->conf->user, &uid, &gid, err);
+		if (r < 0)
+			return r;
+	}
+	r = dispatch_new(service->conf->queue_limit, &service->dispatch);
+	if (r < 0)
+		return err_set(err, r, "no memory for the queue");
+	r = ca_open(service->conf->state_dir, &service->ca, err);
+	if (r < 0)
+		return r;
+	r = make_run_dir(service->conf, uid, gid, err);
+	if (r < 0)
+		return r;
+	if (root && setegid(gid) < 0) /* of the control socket */
+		return err_set_errno(err, -PTA_EPERM, errno, "take the group of user %s", service->conf->user);
+	r = open_threads(service, err);
+	if (r < 0)
+		return r;
+	if (root) {
+		r = become_user(service->conf, uid, gid, err);
+		if (r < 0)
+			return r;
+	}
+	r = service_conf_registry_path(service->conf, path, err);
+	if (r < 0)
+		return r;
+	return registry_open(path, &service->registry, err);
+}
+
+static void *thread_main(void *arg)
+{
+	service_thread_run(arg);
+	return NULL;
+}
+
+static unsigned start_threads(struct service *service)
+{
+	sigset_t all, before;
+	unsigned started = 1;
+
+	/* Thread 0 is the main thread, which alone takes signals. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	while (started < service->nthreads && pthread_create(&service->threads[started].id, NULL, thread_main, &service->threads[started]) == 0)
+		started++;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return started;
+}
+
+static int run_threads(struct service *service, struct stop *stop, struct err *err)
+{
+	unsigned started = start_threads(service);
+
+	if (started == service->nthreads) {
+		log_event(LOG_NOTICE, "service.started", F_UINT("signin_port", httpd_port(service->threads[0].signin)),
+			F_UINT("agent_port", httpd_port(service->threads[0].agent)), F_UINT("threads", service->nthreads));
+		sdnotify_status("serving sign-ins at %s, agents at %s", service->conf->signin_listen, service->conf->agent_listen);
+		sdnotify_ready();
+		service_thread_run(&service->threads[0]);
+	} else {
+		for (unsigned i = 1; i < started; i++)
+			service_task_post(&service->threads[i], &stop->tasks[service->nthreads + i]);
+	}
+	for (unsigned i = 1; i < started; i++)
+		pthread_join(service->threads[i].id, NULL);
+	if (started < service->nthreads)
+		return err_set(err, -PTA_EIO, "event thread %u could not be started: are there too many threads?", started);
+	return 0;
+}
+
+/* No thread runs any more. What they have sent each other is taken, what is still open is ended. */
+static void close_parts(struct service *service)
+{
+	if (service->nthreads && service->threads[0].port)
+		dispatch_close(service->dispatch, service->threads[0].port);
+	for (unsigned i = 0; i < service->nthreads; i++)
+		if (service->threads[i].port)
+			dispatch_port_run(service->threads[i].port);
+	for (unsigned i = 0; i < service->nthreads; i++)
+		service_thread_close(&service->threads[i]);
+	/* Its replies to calls of the threads come back here. */
+	registry_close(service->registry);
+	service->registry = NULL;
+	for (unsigned i = 0; i < service->nthreads; i++)
+		if (service->threads[i].replies)
+			service_thread_drain_mail(&service->threads[i]);
+	for (unsigned i = 0; i < service->nthreads; i++)
+		service_thread_free(&service->threads[i]);
+	free(service->threads);
+	dispatch_free(service->dispatch);
+	ca_free(service->ca);
+	service_conf_unref(service->conf);
+}
+
+/* All errors of the file, each on its line. */
+static int load_first(const char *path, struct service_conf **out)
+{
+	struct conf_errors errors;
+	int r;
+
+	conf_errors_init(&errors);
+	r = service_conf_load(path, out, &errors);
+	if (r < 0)
+		fputs(errors.count ? (const char *)errors.text.data : "pta-service: no memory\n", stderr);
+	conf_errors_done(&errors);
+	return r;
+}
+
+static int failed(int code, const struct err *err)
+{
+	log_event(LOG_ERR, "service.failed", F_STR("error", err->text));
+	return code;
+}
+
+int service_run(const char *conf_path)
+{
+	struct service service = {.conf_path = conf_path, .started_ms = clock_wall_ms()};
+	struct stop stop = {0};
+	struct err err = {0};
+	int code = CLI_OK;
+
+	log_init("pta-service", LOG_INFO);
+	sdnotify_init();
+	if (load_first(conf_path, &service.conf) < 0)
+		return CLI_CONFIG;
+	log_set_level(log_level_from_index(service.conf->log.level));
+	service_metrics_init();
+	if (secret_arena_init(SECRET_ARENA_BYTES, &err) < 0 || open_parts(&service, &err) < 0 || stop_init(&stop, &service, &err) < 0 ||
+		run_threads(&service, &stop, &err) < 0)
+		code = failed(CLI_FAILED, &err);
+	else
+		log_event(LOG_NOTICE, "service.stopped", F_STR("file", conf_path));
+	stop_done(&stop);
+	close_parts(&service);
+	return code;
+}
