@@ -58,10 +58,17 @@ static void result_done(struct queue_result *result)
 	metric_gauge_add(agent->in_flight, -1);
 }
 
+/* What is secret goes before the result waits for its post. */
+static void wipe(struct agent_job *job)
+{
+	secret_freep(&job->job.password);
+	secret_wipe(job->answer_key, sizeof(job->answer_key));
+}
+
 static void post_declined(struct agent_job *job, enum verdict_reason reason)
 {
 	metric_add(job->agent->declined[reason], 1);
-	secret_wipe(job->answer_key, sizeof(job->answer_key));
+	wipe(job);
 	job->result.declined = true;
 	job->result.decline_reason = reason;
 	queue_client_post(job->agent->queue, &job->result);
@@ -102,12 +109,20 @@ static void answer(struct agent_job *job, const struct verdict *v)
 		return;
 	}
 	r = envelope_seal_answer(job->answer_key, &job->head, job->job.credential.name, v, &job->result.answer);
-	secret_wipe(job->answer_key, sizeof(job->answer_key));
+	wipe(job);
 	if (r < 0 || !buf_ok(&job->result.answer)) {
 		/* An empty result is not posted: a decline would be a lie where the password was sent, so the deadline ends it. */
 		log_event(LOG_ERR, "auth.lost", F_STR("request", job->head.request_id), F_STR("error", "the answer could not be sealed"));
 		buf_done(&job->result.answer);
 	}
+	queue_client_post(job->agent->queue, &job->result);
+}
+
+/* A number that came before: the password may be at a controller by that first copy, so a decline would be a lie that sends it
+ * to a second one. An empty result is not posted; the first copy's answer, or the deadline, ends the request. */
+static void drop_replayed(struct agent_job *job, const char *why)
+{
+	log_event(LOG_WARNING, "auth.replayed", F_STR("request", job->head.request_id), F_UINT("attempt", job->head.attempt), F_STR("error", why));
 	queue_client_post(job->agent->queue, &job->result);
 }
 
@@ -167,7 +182,7 @@ static uint64_t deadline_of(const struct envelope_head *head, uint64_t service_m
 	return now_us + (left_ms > 4 * MARGIN_MS ? left_ms - MARGIN_MS : left_ms - left_ms / 4) * 1000;
 }
 
-static void start(struct agent_job *job, const struct message_request *m, uint64_t service_ms)
+static void start(struct agent_job *job, const struct message_request *m, uint64_t service_ms, bool has_room)
 {
 	struct agent *agent = job->agent;
 	struct envelope_request request = {0};
@@ -177,11 +192,20 @@ static void start(struct agent_job *job, const struct message_request *m, uint64
 	int r;
 
 	r = keyring_open(agent->keyring, &job->head, m, service_ms, &request, job->answer_key, &err);
+	if (r == -PTA_EREPLAY) {
+		drop_replayed(job, err.text);
+		return;
+	}
 	if (r < 0) {
 		decline(job, open_failure(r), err.text);
 		return;
 	}
 	job->job.password = request.password;
+	/* Not before it was opened: only then is it known for a first copy. */
+	if (!has_room) {
+		decline(job, REASON_OVERLOADED, "as many requests as its connections can take are being worked on");
+		return;
+	}
 	if (credential_parse(request.username, strlen(request.username), &job->job.credential, &err) < 0) {
 		/* The answer names the user it is for: as the request had it. */
 		snprintf(job->job.credential.name, sizeof(job->job.credential.name), "%s", request.username);
@@ -221,10 +245,7 @@ static void on_request(void *arg, const struct envelope_head *head, const struct
 	job->result.until_us = job->started_us + (head->expires_ms > service_ms ? head->expires_ms - service_ms : 0) * 1000;
 	metric_gauge_add(agent->in_flight, 1);
 	job->set = enter(agent);
-	if (atomic_fetch_add_explicit(&agent->jobs, 1, memory_order_relaxed) >= directories_limit(job->set))
-		decline(job, REASON_OVERLOADED, "as many requests as its connections can take are being worked on");
-	else
-		start(job, m, service_ms);
+	start(job, m, service_ms, atomic_fetch_add_explicit(&agent->jobs, 1, memory_order_relaxed) < directories_limit(job->set));
 }
 
 static unsigned room(void *arg, unsigned *busy)

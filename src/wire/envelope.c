@@ -248,6 +248,9 @@ int envelope_open_request(struct envelope_receiver *receiver, const struct envel
 
 	memset(out, 0, sizeof(*out));
 	memset(answer_key, 0, ENVELOPE_ANSWER_KEY_LEN);
+	/* Before anything else is said of it: whoever hears of another fault may hold that the password went nowhere. */
+	if (context && !replay_window_fresh(&context->window, seq))
+		return err_set(err, -PTA_EREPLAY, "sealed request: number %llu came a second time, or is older than the window", (unsigned long long)seq);
 	if (now_ms >= head->expires_ms)
 		return err_set(err, -PTA_EEXPIRED, "sealed request: expired %llu ms ago", (unsigned long long)(now_ms - head->expires_ms));
 	if (len < HPKE_TAG_LEN || len > ENVELOPE_REQUEST_PLAIN_MAX + HPKE_TAG_LEN)
@@ -260,8 +263,6 @@ int envelope_open_request(struct envelope_receiver *receiver, const struct envel
 			return err_set(err, r, "sealed request: its sender's key is refused");
 		context = fresh;
 	}
-	if (!replay_window_fresh(&context->window, seq))
-		return err_set(err, -PTA_EREPLAY, "sealed request: number %llu came a second time, or is older than the window", (unsigned long long)seq);
 	r = open_with(context, head, seq, sealed, len, out, answer_key, &authentic, err);
 	/* A sender is remembered for its first authentic message, so that noise cannot use the places up. */
 	if (fresh && authentic)

@@ -63,7 +63,8 @@ const char *envelope_receiver_key_id(const struct envelope_receiver *receiver);
 const uint8_t *envelope_receiver_public(const struct envelope_receiver *receiver);
 unsigned envelope_receiver_contexts(const struct envelope_receiver *receiver);
 /* now_ms: the service's wall clock as the agent knows it. -PTA_EEXPIRED, -PTA_EREPLAY, -PTA_ECRYPTO (tampered, foreign),
- * -PTA_EBUSY (too many contexts), -PTA_EPROTO (malformed inside). The window moves only by a valid tag. */
+ * -PTA_EBUSY (too many contexts), -PTA_EPROTO (malformed inside). The window moves only by a valid tag. -PTA_EREPLAY goes
+ * before all other errors: its password may be at a DC already, so it must not be declined. */
 PTA_MUST_CHECK int envelope_open_request(struct envelope_receiver *receiver, const struct envelope_head *head, const uint8_t enc[ENVELOPE_ENC_LEN], uint64_t seq,
 					 const uint8_t *sealed, size_t len, uint64_t now_ms, struct envelope_request *out,
 					 uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN], struct err *err);

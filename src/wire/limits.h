@@ -24,6 +24,8 @@
 #define LIMIT_TOKEN 8192
 #define LIMIT_DETAIL 256 /* the directory's raw answer, for the log */
 
+#define LIMIT_WALL_MS 253402300799999 /* 9999-12-31: a thousandfold fits 64 bits */
+
 #define SIGNIN_DEADLINE_MS 10000 /* default, from sign-in to answer */
 #define POLL_HOLD_MS 25000
 #define AGENT_ONLINE_MS 60000

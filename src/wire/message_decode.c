@@ -82,7 +82,7 @@ static void take_key(struct json_fields *f, void *arg)
 	take_id(f, "instance", m->instance);
 	take_id(f, "key_id", m->key_id);
 	json_bytes(f, "public", m->public_key, sizeof(m->public_key), sizeof(m->public_key), &len);
-	m->not_after_ms = json_uint(f, "not_after_ms", 1, INT64_MAX);
+	m->not_after_ms = json_uint(f, "not_after_ms", 1, LIMIT_WALL_MS);
 	json_bytes(f, "signature", m->signature, 1, sizeof(m->signature), &m->signature_len);
 }
 
@@ -180,7 +180,7 @@ static int take_request(struct json_object *object, struct message_request *m, s
 	json_fields_begin(&f, object, err);
 	take_id(&f, "id", m->head.request_id);
 	m->head.attempt = (uint32_t)json_uint(&f, "attempt", 1, UINT32_MAX);
-	m->head.expires_ms = json_uint(&f, "expires_ms", 1, INT64_MAX);
+	m->head.expires_ms = json_uint(&f, "expires_ms", 1, LIMIT_WALL_MS);
 	take_id(&f, "key_id", m->head.key_id);
 	json_bytes(&f, "enc", m->enc, sizeof(m->enc), sizeof(m->enc), &len);
 	m->seq = json_uint(&f, "seq", 0, UINT64_MAX - 1);

@@ -280,6 +280,10 @@ static void replayed_request_is_refused(void **state)
 
 	assert_int_equal(open_message(f->receiver, &m), 0);
 	assert_int_equal(open_message(f->receiver, &m), -PTA_EREPLAY);
+	/* Even when it is too late: a replayed request must not be taken for one that went nowhere. */
+	assert_int_equal(open_at(f->receiver, &m, UINT64_MAX), -PTA_EREPLAY);
+	m.sealed.len = 0;
+	assert_int_equal(open_message(f->receiver, &m), -PTA_EREPLAY);
 	/* Under another request id it is the same number still. */
 	memcpy(m.head.request_id, ID2, sizeof(ID2));
 	assert_int_equal(open_message(f->receiver, &m), -PTA_EREPLAY);

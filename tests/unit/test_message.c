@@ -282,7 +282,7 @@ static void broken_messages_name_the_field(void **state)
 		{BATCH, REQUEST(Q(ID1), "0", "1", Q(ID2), Q(B32), "0", Q("AA")), "attempt"},
 		{BATCH, REQUEST(Q(ID1), "4294967296", "1", Q(ID2), Q(B32), "0", Q("AA")), "attempt"},
 		{BATCH, REQUEST(Q(ID1), "1", "0", Q(ID2), Q(B32), "0", Q("AA")), "expires_ms"},
-		{BATCH, REQUEST(Q(ID1), "1", "9223372036854775808", Q(ID2), Q(B32), "0", Q("AA")), "expires_ms"},
+		{BATCH, REQUEST(Q(ID1), "1", "253402300800000", Q(ID2), Q(B32), "0", Q("AA")), "expires_ms"},
 		{BATCH, REQUEST(Q(ID1), "1", "1", Q("k"), Q(B32), "0", Q("AA")), "key_id"},
 		{BATCH, REQUEST(Q(ID1), "1", "1", Q(ID2), Q("AA"), "0", Q("AA")), "enc"},
 		{BATCH, REQUEST(Q(ID1), "1", "1", Q(ID2), Q(B32), "-1", Q("AA")), "seq"},
