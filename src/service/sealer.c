@@ -115,24 +115,35 @@ static int seal_one(struct sealer *sealer, const struct envelope_request *plain,
 	return 0;
 }
 
+static void unseal(struct dispatch_request *request, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		dispatch_copy_free(request->slots[i].copy);
+		request->slots[i].copy = NULL;
+		secret_wipe(request->slots[i].answer_key, sizeof(request->slots[i].answer_key));
+	}
+}
+
 int sealer_seal(
 	struct sealer *sealer, const struct envelope_request *plain, const struct dispatch_candidate *candidates, size_t n, struct dispatch_request *request)
 {
+	size_t sealed = 0;
+
 	request->nslots = 0;
 	for (size_t i = 0; i < n; i++) {
-		int r = seal_one(sealer, plain, &candidates[i], request, (unsigned)i + 1, &request->slots[i]);
+		int r = seal_one(sealer, plain, &candidates[i], request, (unsigned)sealed + 1, &request->slots[sealed]);
 
+		/* A public key that nothing can be sealed for is that agent's fault and must not cost the others of its group. */
+		if (r == -PTA_ECRYPTO)
+			continue;
 		if (r < 0) {
-			while (i-- > 0) {
-				dispatch_copy_free(request->slots[i].copy);
-				request->slots[i].copy = NULL;
-				secret_wipe(request->slots[i].answer_key, sizeof(request->slots[i].answer_key));
-			}
+			unseal(request, sealed);
 			return r;
 		}
+		sealed++;
 	}
-	request->nslots = (unsigned)n;
-	return 0;
+	request->nslots = (unsigned)sealed;
+	return sealed ? 0 : -PTA_ECRYPTO;
 }
 
 void sealer_prune(struct sealer *sealer, struct dispatch *dispatch)

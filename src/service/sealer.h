@@ -12,7 +12,7 @@ struct sealer;
 
 PTA_MUST_CHECK int sealer_new(struct sealer **out);
 void sealer_free(struct sealer *sealer);
-/* Fills request->slots with one copy per candidate; id, tenant and expires_ms of the request are set already. The plaintext
+/* Fills request->slots with one copy per candidate whose key can be sealed for (-PTA_ECRYPTO: none); id, tenant and expires_ms of the request are set already. The plaintext
  * stays the caller's. On an error no copy is left behind. */
 PTA_MUST_CHECK int sealer_seal(
 	struct sealer *sealer, const struct envelope_request *plain, const struct dispatch_candidate *candidates, size_t n, struct dispatch_request *request);
