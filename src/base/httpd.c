@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/httpd_internal.h"
@@ -212,6 +213,18 @@ const char *httpd_query(struct httpd_request *request, const char *name)
 const char *httpd_peer(struct httpd_request *request)
 {
 	return request->peer;
+}
+
+int httpd_peer_ids(struct httpd_request *request, uid_t *uid, pid_t *pid)
+{
+	struct ucred peer = {.uid = (uid_t)-1};
+	socklen_t len = sizeof(peer);
+
+	if (strcmp(request->peer, "unix") != 0 || getsockopt(bufferevent_getfd(request->bev), SOL_SOCKET, SO_PEERCRED, &peer, &len) < 0 || peer.uid == (uid_t)-1)
+		return -PTA_ENOENT;
+	*uid = peer.uid;
+	*pid = peer.pid;
+	return 0;
 }
 
 X509 *httpd_peer_certificate(struct httpd_request *request)
