@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "directory/dial.h"
 #include "directory/ldap_io.h"
+#include "wire/pki.h"
 
 /* An answer to a bind or StartTLS has some hundred bytes; a peer that announces more is cut. */
 #define MAX_INCOMING 65536
@@ -156,6 +157,74 @@ int ldap_conn_fd(const struct ldap_conn *conn)
 const char *ldap_conn_tls_version(const struct ldap_conn *conn)
 {
 	return conn->tls_version;
+}
+
+static bool has_value(LDAP *ld, LDAPMessage *entry, const char *attribute, const char *wanted)
+{
+	struct berval **values = ldap_get_values_len(ld, entry, attribute);
+	bool found = false;
+
+	for (int i = 0; values && values[i]; i++)
+		found = found || (values[i]->bv_len == strlen(wanted) && memcmp(values[i]->bv_val, wanted, values[i]->bv_len) == 0);
+	ldap_value_free_len(values);
+	return found;
+}
+
+static void first_value(LDAP *ld, LDAPMessage *entry, const char *attribute, char out[LIMIT_DOMAIN + 1])
+{
+	struct berval **values = ldap_get_values_len(ld, entry, attribute);
+
+	if (values && values[0])
+		snprintf(out, LIMIT_DOMAIN + 1, "%.*s", (int)values[0]->bv_len, values[0]->bv_val);
+	ldap_value_free_len(values);
+}
+
+static uint64_t certificate_end(LDAP *ld)
+{
+	struct berval der = {0};
+	uint64_t not_before = 0, not_after = 0;
+	X509 *cert = NULL;
+
+	if (ldap_get_option(ld, LDAP_OPT_X_TLS_PEERCERT, &der) != LDAP_OPT_SUCCESS || !der.bv_val)
+		return 0;
+	if (pki_cert_from_der(der.bv_val, der.bv_len, &cert, NULL) == 0)
+		pki_validity(cert, &not_before, &not_after);
+	pki_cert_freep(&cert);
+	ldap_memfree(der.bv_val);
+	return not_after;
+}
+
+int ldap_conn_root_dse(struct ldap_conn *conn, uint64_t deadline_us, struct ldap_root_dse *out, struct err *err)
+{
+	char host[] = "dnsHostName", context[] = "defaultNamingContext", contexts[] = "namingContexts", capabilities[] = "supportedCapabilities";
+	char *attributes[] = {host, context, contexts, capabilities, NULL};
+	uint64_t now_us = clock_mono_us(), left_us = deadline_us > now_us ? deadline_us - now_us : 1;
+	struct timeval left = {.tv_sec = (time_t)(left_us / 1000000), .tv_usec = (suseconds_t)(left_us % 1000000)};
+	LDAPMessage *result = NULL, *entry;
+	char text[256];
+	int rc;
+
+	memset(out, 0, sizeof(*out));
+	conn->io.deadline_us = deadline_us;
+	rc = ldap_search_ext_s(conn->ld, "", LDAP_SCOPE_BASE, "(objectClass=*)", attributes, 0, NULL, NULL, &left, 1, &result);
+	conn->io.deadline_us = 0;
+	entry = rc == LDAP_SUCCESS ? ldap_first_entry(conn->ld, result) : NULL;
+	if (entry) {
+		first_value(conn->ld, entry, host, out->dns_host_name);
+		first_value(conn->ld, entry, contexts, out->naming_context);
+		first_value(conn->ld, entry, context, out->naming_context);
+		/* LDAP_CAP_ACTIVE_DIRECTORY_OID, MS-ADTS 3.1.1.3.4.3.1 */
+		out->active_directory = has_value(conn->ld, entry, capabilities, "1.2.840.113556.1.4.800");
+		if (conn->tls_version[0])
+			out->certificate_not_after_ms = certificate_end(conn->ld);
+	}
+	ldap_msgfree(result);
+	if (entry)
+		return 0;
+	conn->dead = true;
+	if (clock_mono_us() >= deadline_us)
+		return err_set(err, -PTA_ETIMEDOUT, "no answer to the search for the rootDSE in time");
+	return err_set(err, -PTA_ENET, "the search for the rootDSE: %s", rc == LDAP_SUCCESS ? "no entry came" : diagnostic(conn->ld, rc, text, sizeof(text)));
 }
 
 int ldap_conn_bind(struct ldap_conn *conn, const char *name, struct secret *password, bool *sent, struct err *err)

@@ -25,6 +25,16 @@ void ldap_conn_close(struct ldap_conn *conn);
 int ldap_conn_fd(const struct ldap_conn *conn);
 const char *ldap_conn_tls_version(const struct ldap_conn *conn); /* "TLS1.3", "" without TLS */
 
+/* What a server says of itself to anybody (RFC 4512 5.1; MS-ADTS 3.1.1.3.2), and how long its certificate lasts. */
+struct ldap_root_dse {
+	char dns_host_name[LIMIT_DOMAIN + 1];  /* "" where it tells none (not AD) */
+	char naming_context[LIMIT_DOMAIN + 1]; /* the default one, else the first */
+	bool active_directory;
+	uint64_t certificate_not_after_ms; /* wall clock; 0 without TLS */
+};
+/* Reads it on a connection with nothing in flight. Blocks until deadline_us: for checks. -PTA_ENET, -PTA_ETIMEDOUT. */
+PTA_MUST_CHECK int ldap_conn_root_dse(struct ldap_conn *conn, uint64_t deadline_us, struct ldap_root_dse *out, struct err *err);
+
 /* Sends a simple bind. An empty password is refused (RFC 4513 5.1.2: it would be anonymous). *sent: the password may
  * have left this host, even if an error is returned. */
 PTA_MUST_CHECK int ldap_conn_bind(struct ldap_conn *conn, const char *name, struct secret *password, bool *sent, struct err *err);
