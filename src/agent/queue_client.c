@@ -70,6 +70,9 @@ void queue_failed(struct queue_client *q, enum queue_state state, uint64_t now_u
 	uint32_t wait_ms = backoff_next_ms(state == QUEUE_REFUSED ? &q->refused_backoff : &q->connect_backoff);
 
 	q->poll_next_us = q->keys_next_us = now_us + (uint64_t)wait_ms * 1000;
+	/* The way back begins with the key: it is answered at once, where a parked poll says nothing for a long time, and a
+	 * service that was restarted needs it anyway. */
+	keyring_forgotten(q->keyring);
 	if (set_state(q, state, text))
 		log_event(LOG_WARNING, state == QUEUE_REFUSED ? "service.refused" : "service.lost", F_STR("service", q->link.url), F_STR("error", text), F_MS("retry", (uint64_t)wait_ms * 1000));
 }

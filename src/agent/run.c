@@ -247,8 +247,10 @@ static void stop(struct run *run)
 	free_event(run->on_hup);
 	free_event(run->on_tick);
 	free_event(run->on_watchdog);
-	if (run->base)
+	if (run->base) {
+		event_base_loop(run->base, EVLOOP_NONBLOCK); /* libevent frees connections on its next turn */
 		event_base_free(run->base);
+	}
 	agent_conf_unref(run->conf);
 }
 
