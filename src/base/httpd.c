@@ -42,6 +42,15 @@ static void accept_again(evutil_socket_t fd, short what, void *arg)
 		evconnlistener_enable(httpd->listener);
 }
 
+static void make_metrics(struct httpd *httpd)
+{
+	static const char *const labels[] = {"limit", NULL};
+	struct metric *refused = metric_new(METRIC_COUNTER, "pta_http_refused_connections_total", "Connections closed at once, by the limit they met.", labels);
+
+	httpd->refused_all = metric_at(refused, (const char *const[]){"all"});
+	httpd->refused_address = metric_at(refused, (const char *const[]){"address"});
+}
+
 static int start(struct httpd *httpd, struct err *err)
 {
 	const struct httpd_conf *conf = &httpd->conf;
@@ -51,6 +60,7 @@ static int start(struct httpd *httpd, struct err *err)
 	for (const struct httpd_route *route = conf->routes; route->method; route++)
 		if (route->max_body > max_body)
 			max_body = route->max_body;
+	make_metrics(httpd);
 	httpd->setup = event_new(httpd->base, -1, 0, httpd_conn_setup, httpd);
 	httpd->resume = evtimer_new(httpd->base, accept_again, httpd);
 	httpd->http = evhttp_new(httpd->base);

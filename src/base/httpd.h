@@ -42,7 +42,8 @@ struct httpd_conf {
 	gid_t unix_gid;			  /* (gid_t)-1: as it is */
 	const struct httpd_route *routes; /* must outlive the httpd */
 	void *arg;			  /* to the handlers */
-	/* Of this httpd alone: threads that share a port each have their own. max_per_address 0: no limit but the other; an IPv6
+	/* Of this httpd alone: threads that share a port each have their own. Who comes past one is closed at once and counted in
+	 * pta_http_refused_connections_total. max_per_address 0: no limit but the other; an IPv6
 	 * address counts by its /64. */
 	unsigned max_connections, max_per_address;
 	unsigned request_timeout_ms; /* accept (with the TLS handshake) or first byte of a request to its last; and as long again for the reply */

@@ -328,6 +328,19 @@ static void name_peer(struct httpd_request *conn, const struct sockaddr *sa)
 		inet_ntop(AF_INET6, &in6->sin6_addr, conn->peer, sizeof(conn->peer));
 }
 
+static bool may_enter(struct httpd *httpd, struct httpd_request *conn)
+{
+	if (httpd->count >= httpd->conf.max_connections) {
+		metric_add(httpd->refused_all, 1);
+		return false;
+	}
+	if (!httpd_peers_enter(httpd->peers, conn->peer_key, httpd->conf.max_per_address)) {
+		metric_add(httpd->refused_address, 1);
+		return false;
+	}
+	return true;
+}
+
 static void setup(struct httpd *httpd, struct httpd_request *conn)
 {
 	const struct sockaddr *sa;
@@ -343,7 +356,7 @@ static void setup(struct httpd *httpd, struct httpd_request *conn)
 	sa = evhttp_connection_get_addr(conn->evcon);
 	conn->peer_key = httpd_peer_key(sa);
 	conn->input_cb = evbuffer_add_cb(bufferevent_get_input(conn->bev), input_changed, conn);
-	if (!conn->input_cb || httpd->count >= httpd->conf.max_connections || !httpd_peers_enter(httpd->peers, conn->peer_key, httpd->conf.max_per_address)) {
+	if (!conn->input_cb || !may_enter(httpd, conn)) {
 		evhttp_connection_free(conn->evcon);
 		httpd_conn_free(conn);
 		return;

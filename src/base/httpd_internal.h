@@ -15,6 +15,7 @@
 #include "base/httpd.h"
 #include "base/httpd_head.h"
 #include "base/httpd_peers.h"
+#include "base/metrics.h"
 
 enum conn_state {
 	CONN_FIRST,   /* accepted: TLS handshake, then the first request; its deadline runs */
@@ -42,7 +43,7 @@ struct httpd_request {
 	bool entered;	  /* counted, in the list */
 	bool close_after; /* this request is the connection's last */
 	bool shut;	  /* CONN_REFUSED: our side is closed */
-	void *value; /* the owner's, until value_closed() */
+	void *value;	  /* the owner's, until value_closed() */
 	void (*value_closed)(void *value);
 	struct httpd_peer_key peer_key;
 	char peer[INET6_ADDRSTRLEN];
@@ -75,6 +76,7 @@ struct httpd {
 	struct event *setup, *resume;
 	struct httpd_conns conns;
 	struct httpd_peers *peers;
+	struct metric_series *refused_all, *refused_address;
 	unsigned count, port;
 	uint64_t last_id;
 	bool draining;

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/metrics.h"
 #include "httpd_fixture.h"
 
 static void dripping_request_is_cut(void **state)
@@ -156,14 +157,23 @@ static void reply_that_is_not_read_is_cut(void **state)
 	assert_int_equal(httpd_connections(f.httpd), 0);
 }
 
+static uint64_t refused(const char *limit)
+{
+	static const char *const labels[] = {"limit", NULL};
+
+	return metric_value(metric_at(metric_new(METRIC_COUNTER, "pta_http_refused_connections_total", "", labels), &limit));
+}
+
 static void connections_past_the_limit_are_closed(void **state)
 {
 	struct httpd_conf conf = conf_of("127.0.0.1:0");
 	const char *body;
 	struct peer third;
+	uint64_t before;
 
 	(void)state;
 	conf.max_connections = 2;
+	before = refused("all");
 	serve(&conf);
 	dial(&f.peer);
 	peer_say(&f.peer, GET("/hello"));
@@ -174,6 +184,7 @@ static void connections_past_the_limit_are_closed(void **state)
 	dial(&third);
 	peer_wait_eof(&third);
 	peer_close(&third);
+	assert_int_equal(refused("all"), before + 1);
 	peer_close(&f.other);
 	while (httpd_connections(f.httpd) > 1)
 		turn(f.base);
@@ -187,9 +198,11 @@ static void connections_of_one_address_are_limited(void **state)
 	struct httpd_conf conf = conf_of("127.0.0.1:0");
 	const char *body;
 	struct peer third;
+	uint64_t before;
 
 	(void)state;
 	conf.max_per_address = 1;
+	before = refused("address");
 	serve(&conf);
 	dial(&f.peer);
 	peer_say(&f.peer, GET("/hello"));
@@ -197,6 +210,7 @@ static void connections_of_one_address_are_limited(void **state)
 	dial(&third);
 	peer_wait_eof(&third);
 	peer_close(&third);
+	assert_int_equal(refused("address"), before + 1);
 	peer_connect_from(&f.other, f.base, "127.0.0.2", httpd_port(f.httpd));
 	peer_say(&f.other, GET("/look"));
 	assert_int_equal(peer_response(&f.other, &body), 200);
