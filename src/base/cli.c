@@ -56,7 +56,10 @@ static void print_program_help(FILE *out, const struct cli_program *program)
 	cli_wrap(out, 0, 0, program->purpose);
 	fputs("\ncommands:\n", out);
 	print_commands(out, program, NULL);
-	fprintf(out, "\n'%s COMMAND --help' explains a command, '%s --version' tells the version.\n", program->name, program->name);
+	fputs("\noptions:\n", out);
+	print_entry(out, "-V, --version", "tell the version");
+	print_entry(out, "-h, --help", "show this");
+	fprintf(out, "\n'%s COMMAND --help' explains a command.\n", program->name);
 }
 
 static void print_command_help(FILE *out, const struct cli_program *program, const struct cli_command *command)

@@ -37,7 +37,10 @@ for program in "$@"; do
 	diff "man_commands.$$.program" "man_commands.$$.page" || complain "man/$program.8: < is only in the program, > only in the page"
 	commands_of "$program" | while read -r command; do
 		# shellcheck disable=SC2086
-		"./$program" $command --help | awk -v name="$program $command" 'length > 80 { exit 1 } END { if (NR > 24) exit 1 }' || printf '%s --help does not fit 80 x 24\n' "$program $command"
+		"./$program" $command --help >"man_commands.$$.help"
+		if [ "$(LC_ALL=C.UTF-8 wc -L <"man_commands.$$.help")" -gt 80 ] || [ "$(wc -l <"man_commands.$$.help")" -gt 24 ]; then
+			printf '%s --help does not fit 80 x 24\n' "$program $command"
+		fi
 	done >"man_commands.$$.size"
 	[ ! -s "man_commands.$$.size" ] || complain "$(cat "man_commands.$$.size")"
 	for page in "man/$program.8" "man/$program.conf.5"; do
