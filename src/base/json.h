@@ -45,6 +45,8 @@ bool json_bool_opt(struct json_fields *f, const char *key, bool absent);
 struct json_object *json_array(struct json_fields *f, const char *key, size_t max, size_t *n);
 struct json_object *json_array_opt(struct json_fields *f, const char *key, size_t max, size_t *n);
 struct json_object *json_array_at(struct json_object *array, size_t i);
+/* An array's element as a string, NULL when it is none. *len may be NULL. */
+const char *json_text(struct json_object *node, size_t *len);
 struct json_object *json_object_opt(struct json_fields *f, const char *key);
 /* base64url of at most cap bytes. */
 void json_bytes(struct json_fields *f, const char *key, uint8_t *out, size_t min, size_t cap, size_t *len);

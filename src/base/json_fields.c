@@ -150,6 +150,15 @@ struct json_object *json_array_at(struct json_object *list, size_t i)
 	return json_object_array_get_idx(list, i);
 }
 
+const char *json_text(struct json_object *node, size_t *len)
+{
+	if (!json_object_is_type(node, json_type_string))
+		return NULL;
+	if (len)
+		*len = (size_t)json_object_get_string_len(node);
+	return json_object_get_string(node);
+}
+
 struct json_object *json_object_opt(struct json_fields *f, const char *key)
 {
 	return get(f, key, json_type_object, false, "must be an object");
@@ -196,8 +205,7 @@ int json_fields_end(struct json_fields *f)
 {
 	if (f->status)
 		return f->status;
-	json_object_object_foreach(f->object, key, value)
-	{
+	json_object_object_foreach (f->object, key, value) {
 		unsigned i = 0;
 
 		(void)value;
