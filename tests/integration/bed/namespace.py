@@ -37,7 +37,7 @@ class Namespace:
         self.outer, self.inner, self.silent = (str(self.network[i]) for i in (1, 2, 3))
         self.link = f"pta{random.randrange(1 << 32):08x}"
         self.holder = subprocess.Popen(DIES_WITH_US + ["unshare", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", INNER], stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, env=clean_environment())
+                                       stdout=subprocess.PIPE, env=clean_environment(), start_new_session=True)
         try:
             if self.holder.stdout.readline() != b"up\n":
                 raise BedError("cannot make a network namespace: this needs root (CAP_SYS_ADMIN)")

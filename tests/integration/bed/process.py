@@ -5,7 +5,6 @@ Nothing here sleeps: waits end by an event (a datagram, a line of log, the proce
 
 import os
 import re
-import selectors
 import signal
 import socket
 import subprocess
@@ -42,26 +41,21 @@ def run(argv, **options):
     return done.stdout
 
 
-class Log:
-    """What a process writes, kept in a file and in memory, a line at a time."""
+class Lines:
+    """Lines that a process gives, collected by a thread of ours so that the process never waits for us."""
 
-    def __init__(self, stream, path):
-        self.path = path
+    def __init__(self, name):
+        self.name = name
         self.lines = []
         self.ended = False
         self.changed = threading.Condition()
-        self.reader = threading.Thread(target=self._read, args=(stream,), daemon=True)
-        self.reader.start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
 
-    def _read(self, stream):
-        with open(self.path, "ab") as out:
-            for line in stream:
-                out.write(line)
-                out.flush()
-                with self.changed:
-                    self.lines.append(line.decode("utf-8", "replace").rstrip("\n"))
-                    self.changed.notify_all()
-        stream.close()
+    def _read(self):
+        for lines in self._sources():
+            with self.changed:
+                self.lines += lines
+                self.changed.notify_all()
         with self.changed:
             self.ended = True
             self.changed.notify_all()
@@ -79,12 +73,51 @@ class Log:
                 left = deadline - time.monotonic()
                 if self.ended or left <= 0:
                     why = "the process ended" if self.ended else f"not within {limit} s"
-                    raise BedError(f"{self.path}: {wanted!r} did not come ({why}):\n" + "\n".join(self.lines[-40:]))
+                    raise BedError(f"{self.name}: {wanted!r} did not come ({why}):\n" + self.tail())
                 self.changed.wait(left)
 
     def tail(self, lines=40):
-        with self.changed:
-            return "\n".join(self.lines[-lines:])
+        return "\n".join(self.lines[-lines:])
+
+
+class Log(Lines):
+    """What a process writes, kept in a file as well. Ends with the process."""
+
+    def __init__(self, stream, path):
+        super().__init__(path)
+        self.path, self.stream = path, stream
+        self.reader.start()
+
+    def _sources(self):
+        with self.stream, open(self.path, "ab") as out:
+            for line in self.stream:
+                out.write(line)
+                out.flush()
+                yield [line.decode("utf-8", "replace").rstrip("\n")]
+
+
+class Notifications(Lines):
+    """What a process says by sd_notify(3)."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.path = path
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self.socket.bind(path)
+        self.reader.start()
+
+    def _sources(self):
+        # An empty datagram is ours: the end.
+        while data := self.socket.recv(65536):
+            yield data.decode("utf-8", "replace").splitlines()
+
+    def end(self):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.connect(self.path)
+            sock.send(b"")
+        self.reader.join(PATIENCE)
+        self.socket.close()
+        os.unlink(self.path)
 
 
 def fields(line):
@@ -96,50 +129,30 @@ def fields(line):
 class Process:
     """A running program. With notify=True it must say READY=1 as sd_notify(3) has it."""
 
-    def __init__(self, name, argv, folder, notify=False, env=None, cwd=None, pass_fds=()):
+    def __init__(self, name, argv, folder, notify=False, env=None):
         self.name, self.folder = name, folder
-        self.notify = self._notify_socket(name) if notify else None
+        self.notify = Notifications(os.path.join(folder, f"{name}.notify")) if notify else None
         env = clean_environment(**(env or {}))
         if self.notify:
-            env["NOTIFY_SOCKET"] = self.notify.getsockname()
+            env["NOTIFY_SOCKET"] = self.notify.path
         self.popen = subprocess.Popen(DIES_WITH_US + [str(word) for word in argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                      stderr=subprocess.STDOUT, env=env, cwd=cwd, pass_fds=pass_fds)
+                                      stderr=subprocess.STDOUT, env=env, start_new_session=True)
         self.pid = self.popen.pid
         self.log = Log(self.popen.stdout, os.path.join(folder, f"{name}.log"))
+        self.watcher = threading.Thread(target=self._watch, daemon=True)
+        self.watcher.start()
 
-    def _notify_socket(self, name):
-        path = os.path.join(self.folder, f"{name}.notify")
-        if os.path.exists(path):
-            os.unlink(path)
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        sock.bind(path)
-        return sock
-
-    def wait_notify(self, wanted, limit=PATIENCE):
-        """Waits for a notification that has this line ("READY=1"); gives all of its lines."""
-        deadline = time.monotonic() + limit
-        pidfd = os.pidfd_open(self.pid)
-        try:
-            with selectors.DefaultSelector() as selector:
-                selector.register(self.notify, selectors.EVENT_READ)
-                selector.register(pidfd, selectors.EVENT_READ)
-                while True:
-                    ready = [key.fileobj for key, _ in selector.select(max(0, deadline - time.monotonic()))]
-                    if self.notify in ready:
-                        lines = self.notify.recv(65536).decode().splitlines()
-                        if wanted in lines:
-                            return lines
-                    elif pidfd in ready:
-                        self.popen.wait()
-                        self.log.reader.join(PATIENCE)
-                        raise BedError(f"{self.name} ended with {self.popen.returncode} before {wanted}:\n{self.log.tail()}")
-                    else:
-                        raise BedError(f"{self.name} did not say {wanted} within {limit} s:\n{self.log.tail()}")
-        finally:
-            os.close(pidfd)
+    def _watch(self):
+        """Whoever waits for a notification hears of the process's end."""
+        self.popen.wait()
+        if self.notify:
+            self.notify.end()
 
     def ready(self):
-        self.wait_notify("READY=1")
+        try:
+            self.notify.wait("^READY=1$")
+        except BedError:
+            raise BedError(f"{self.name} did not become ready (exit status {self.popen.poll()}):\n{self.log.tail()}") from None
         return self
 
     def alive(self):
@@ -153,11 +166,8 @@ class Process:
             self.popen.wait(limit)
         except subprocess.TimeoutExpired:
             raise BedError(f"{self.name} (process {self.pid}) does not end:\n{self.log.tail()}") from None
+        self.watcher.join(PATIENCE)
         self.log.reader.join(PATIENCE)
-        if self.notify:
-            self.notify.close()
-            os.unlink(os.path.join(self.folder, f"{self.name}.notify"))
-            self.notify = None
         return self.popen.returncode
 
     def stop(self, limit=PATIENCE):

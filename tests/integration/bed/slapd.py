@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import signal
 
 from .process import Process, free_port, run, wait_port
 
@@ -49,13 +50,13 @@ def _entries(users):
 
 
 class Slapd:
-    def __init__(self, folder, ca, users=USERS):
+    def __init__(self, folder, ca, users=USERS, names=("127.0.0.1", "localhost"), days=(-1, 30)):
         self.folder, self.ca = folder, ca
         self.address = "127.0.0.1"
         self.ldap_port, self.ldaps_port = free_port(), free_port()
         self.starts = 0
         os.mkdir(f"{folder}/db", 0o700)
-        cert, key = ca.server("slapd", [self.address, "localhost"])
+        cert, key = ca.server(os.path.basename(folder), names, days)
         with open(f"{folder}/slapd.conf", "w", encoding="ascii") as out:
             out.write(SLAPD_CONF.format(folder=folder, ca=ca.path, cert=cert, key=key, base=BASE))
         with open(f"{folder}/users.ldif", "w", encoding="ascii") as out:
@@ -72,6 +73,13 @@ class Slapd:
 
     def stop(self):
         self.process.kill()
+
+    def freeze(self):
+        """It hangs: the kernel accepts connections and nothing answers."""
+        self.process.signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self.process.signal(signal.SIGCONT)
 
     def close(self):
         self.process.kill()
