@@ -262,6 +262,37 @@ static void another_agents_key_opens_nothing(void **state)
 	buf_done(&m.sealed);
 }
 
+static void a_senders_key_of_small_order_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct message m = seal(f);
+
+	memset(m.enc, 0, sizeof(m.enc));
+	assert_int_equal(open_message(f->receiver, &m), -PTA_ECRYPTO);
+	assert_int_equal(envelope_receiver_contexts(f->receiver), 0);
+	buf_done(&m.sealed);
+}
+
+static void no_room_for_the_sealed_bytes_leaves_no_key(void **state)
+{
+	static const uint8_t zeros[ENVELOPE_ANSWER_KEY_LEN];
+	struct fixture *f = *state;
+	struct envelope_head head = head_of(f->receiver);
+	struct envelope_request request = {.operation = ENVELOPE_VALIDATE, .username = USER, .domain = "corp"};
+	struct verdict v = verdict_make(VERDICT_SUCCESS);
+	struct buf small = BUF_INIT(100);
+	uint8_t key[ENVELOPE_ANSWER_KEY_LEN];
+	uint64_t seq;
+
+	request.password = secret_dup("p", 1);
+	assert_int_equal(envelope_seal_request(f->sender, &head, &request, &small, &seq, key), -PTA_ENOMEM);
+	assert_memory_equal(key, zeros, sizeof(key));
+	envelope_request_done(&request);
+	buf_done(&small);
+	assert_int_equal(envelope_seal_answer(key, &head, USER, &v, &small), -PTA_ENOMEM);
+	buf_done(&small);
+}
+
 static void expired_request_is_refused(void **state)
 {
 	struct fixture *f = *state;
@@ -547,6 +578,44 @@ static void answers_key_depends_on_the_request_id(void **state)
 	buf_done(&other.sealed);
 }
 
+/* Bodies that only a broken agent could seal: a good one, changed by one byte or cut. */
+static void malformed_answer_bodies_are_refused(void **state)
+{
+	static const struct {
+		const char *what;
+		size_t at;
+		uint8_t byte;
+	} rows[] = {
+		{"request id too short", 1, 31},
+		{"request id not text", 2, 0xff},
+		{"unknown flag", 2 + 32 + 4 + 32 + 2, 0x04},
+		{"DC longer than allowed", 2 + 32 + 4 + 32 + 3 + 4, 0x01},
+		{"control character in the DC", 2 + 32 + 4 + 32 + 3 + 4 + 2, '\n'},
+		{"bytes in the padding", 255, 1},
+	};
+	const struct envelope_head head = {.request_id = ID1, .attempt = 1};
+	struct verdict v = verdict_make(VERDICT_INVALID_CREDENTIALS), back;
+
+	(void)state;
+	memcpy(v.dc, "dc1", 4);
+	for (size_t i = 0; i <= PTA_ARRAY_SIZE(rows); i++) {
+		struct buf plain = BUF_INIT(ENVELOPE_ANSWER_PLAIN_MAX);
+
+		envelope_body_put_answer(&plain, &head, USER, &v);
+		assert_int_equal(plain.len, 256);
+		if (i == PTA_ARRAY_SIZE(rows)) {
+			assert_int_equal(envelope_body_parse_answer(plain.data, plain.len, &head, USER, &back, NULL), 0);
+			for (size_t len = 0; len < plain.len; len++)
+				assert_int_equal(envelope_body_parse_answer(plain.data, len, &head, USER, &back, NULL), -PTA_EPROTO);
+		} else {
+			plain.data[rows[i].at] = rows[i].byte;
+			if (envelope_body_parse_answer(plain.data, plain.len, &head, USER, &back, NULL) != -PTA_EPROTO)
+				fail_msg("%s", rows[i].what);
+		}
+		buf_done(&plain);
+	}
+}
+
 static void verdicts_that_contradict_themselves_are_refused(void **state)
 {
 	static const struct {
@@ -589,6 +658,8 @@ int main(void)
 		TEST(every_changed_byte_is_noticed),
 		TEST(every_changed_field_of_the_head_is_noticed),
 		TEST(another_agents_key_opens_nothing),
+		TEST(a_senders_key_of_small_order_is_refused),
+		TEST(no_room_for_the_sealed_bytes_leaves_no_key),
 		TEST(expired_request_is_refused),
 		TEST(replayed_request_is_refused),
 		TEST(reordered_requests_open_once_within_the_window),
@@ -600,6 +671,7 @@ int main(void)
 		TEST(answer_with_a_changed_byte_is_refused),
 		TEST(answer_about_something_else_is_refused),
 		TEST(answers_key_depends_on_the_request_id),
+		TEST(malformed_answer_bodies_are_refused),
 		TEST(verdicts_that_contradict_themselves_are_refused),
 	};
 
