@@ -107,6 +107,7 @@ static void on_poll(struct httpd_request *request, void *arg)
 	pthread_mutex_lock(&peer->lock);
 	batch = peer->batch;
 	peer->batch = NULL;
+	pthread_cond_broadcast(&peer->changed);
 	if (!batch)
 		park(peer, request, poll.credit);
 	pthread_mutex_unlock(&peer->lock);
@@ -363,6 +364,7 @@ static void answer_parked(evutil_socket_t fd, short what, void *arg)
 			peer->polls[i].request = NULL;
 			batch = peer->batch;
 			peer->batch = NULL;
+			pthread_cond_broadcast(&peer->changed);
 		}
 	pthread_mutex_unlock(&peer->lock);
 	if (request)
@@ -375,7 +377,8 @@ void peer_send_batch(struct peer *peer, const char *json)
 	const struct timeval now = {0};
 
 	pthread_mutex_lock(&peer->lock);
-	assert_null(peer->batch);
+	while (peer->batch) /* the one before has not gone yet */
+		wait_change(peer, "a poll");
 	peer->batch = strdup(json);
 	pthread_mutex_unlock(&peer->lock);
 	event_base_once(peer->base, -1, EV_TIMEOUT, answer_parked, peer, &now);
