@@ -30,6 +30,9 @@ of_program() {
 	done | sort
 }
 
+# shellcheck disable=SC2086 # a list of names
+# All that is installed (sbin_PROGRAMS), or those named on the command line.
+[ $# -gt 0 ] || set -- $MAN_PROGRAMS
 for program in "$@"; do
 	of_program "$program" >"man_commands.$$.program"
 	of_page "man/$program.8" >"man_commands.$$.page"
