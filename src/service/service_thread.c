@@ -303,6 +303,11 @@ void service_thread_run(struct service_thread *thread)
 
 void service_thread_close(struct service_thread *thread)
 {
+	struct event *events[] = {thread->port_event, thread->tasks_event, thread->replies_event, thread->due_event, thread->tick_event, thread->leave_event};
+
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(events); i++)
+		if (events[i])
+			event_del(events[i]);
 	httpd_free(thread->signin);
 	httpd_free(thread->agent);
 	httpd_free(thread->control);
