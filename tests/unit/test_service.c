@@ -1,0 +1,343 @@
+/* The whole service over HTTPS: both listeners, real certificates, registry and envelopes; only the agent is the test's own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <curl/curl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "service_bed.h"
+#include "wire/pki.h"
+
+static struct service_bed bed;
+static struct bed_agent agent; /* registered once, with a key published */
+
+#define NAME "anna@" BED_DOMAIN
+#define SIGN_IN "{\"username\":\"" NAME "\",\"password\":\"Grüße 7\",\"correlation_id\":\"c-1\"}"
+
+/* A sign-in in a thread of its own, while the test plays the agent. */
+struct signin {
+	pthread_t thread;
+	struct bed_answer answer;
+};
+
+static void *sign_in(void *arg)
+{
+	struct signin *s = arg;
+
+	bed_client_call(&bed, "/v1/signin", bed.app_key, SIGN_IN, &s->answer);
+	return NULL;
+}
+
+static void start_sign_in(struct signin *s)
+{
+	assert_int_equal(pthread_create(&s->thread, NULL, sign_in, s), 0);
+}
+
+static const char *end_sign_in(struct signin *s, int status)
+{
+	pthread_join(s->thread, NULL);
+	if (s->answer.status != status)
+		fail_msg("%d instead of %d: %s", s->answer.status, status, (const char *)s->answer.body.data);
+	return (const char *)s->answer.body.data;
+}
+
+static void assert_contains(const char *text, const char *part)
+{
+	if (!strstr(text, part))
+		fail_msg("\"%s\" does not contain \"%s\"", text, part);
+}
+
+static void it_says_that_it_is_live_and_ready(void **state)
+{
+	struct bed_answer answer;
+
+	(void)state;
+	bed_client_call(&bed, "/live", NULL, NULL, &answer);
+	assert_int_equal(answer.status, 200);
+	bed_answer_done(&answer);
+	bed_client_call(&bed, "/ready", NULL, NULL, &answer);
+	assert_int_equal(answer.status, 200);
+	assert_contains(answer.head, MESSAGE_TIME_HEADER);
+	bed_answer_done(&answer);
+}
+
+static void bad_sign_ins_get_their_clear_error(void **state)
+{
+	static const struct {
+		const char *key, *body;
+		int status;
+		const char *part;
+	} rows[] = {
+		{NULL, SIGN_IN, 401, "\"unauthorized\""},
+		{"no-such-key", SIGN_IN, 401, "\"unauthorized\""},
+		{bed.app_key, "{", 400, "\"invalid_request\""},
+		{bed.app_key, "{\"username\":\"" NAME "\",\"password\":\"\"}", 400, "\"field\":\"password\""},
+		{bed.app_key, "{\"username\":\"anna\",\"password\":\"x\"}", 400, "\"field\":\"username\""},
+		{bed.app_key, "{\"username\":\"cn=anna,dc=corp\",\"password\":\"x\"}", 400, "\"field\":\"username\""},
+		{bed.app_key, "{\"username\":\"anna@other.example\",\"password\":\"x\"}", 503, "\"not_configured\""},
+		{bed.app_key, "{\"username\":\"OTHER\\\\anna\",\"password\":\"x\"}", 503, "\"not_configured\""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(rows); i++) {
+		struct bed_answer answer;
+
+		bed_client_call(&bed, "/v1/signin", rows[i].key, rows[i].body, &answer);
+		if (answer.status != rows[i].status)
+			fail_msg("%d for %s", answer.status, rows[i].body);
+		assert_contains((const char *)answer.body.data, rows[i].part);
+		if (answer.status == 503)
+			assert_contains(answer.head, "Retry-After:");
+		bed_answer_done(&answer);
+	}
+}
+
+static void without_an_agent_the_answer_comes_at_once(void **state)
+{
+	struct bed_answer answer;
+
+	(void)state;
+	bed_client_call(&bed, "/v1/signin", bed.app_key, SIGN_IN, &answer);
+	assert_int_equal(answer.status, 503);
+	assert_contains((const char *)answer.body.data, "\"reason\":\"no_agent\",\"retry_safe\":true");
+	assert_contains((const char *)answer.body.data, "\"correlation_id\":\"c-1\"");
+	bed_answer_done(&answer);
+}
+
+static void agents_need_a_certificate(void **state)
+{
+	static const char *const paths[] = {"/v1/agent/poll", "/v1/agent/results", "/v1/agent/keys", "/v1/agent/renew"};
+	struct bed_agent nobody = {.bed = &bed};
+	struct buf body = BUF_INIT(16);
+
+	(void)state;
+	buf_puts(&body, "{}");
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(paths); i++) {
+		struct bed_answer answer;
+
+		bed_agent_call(&nobody, paths[i], &body, &answer);
+		assert_int_equal(answer.status, 403);
+		assert_contains((const char *)answer.body.data, "\"" MESSAGE_ERROR_CERTIFICATE "\"");
+		bed_answer_done(&answer);
+	}
+	buf_done(&body);
+	bed_agent_done(&nobody);
+}
+
+static void a_token_is_good_for_one_key(void **state)
+{
+	struct bed_agent again = {0}, thief = {0};
+	struct token token;
+
+	(void)state;
+	service_bed_token(&bed, 0, &token);
+	assert_int_equal(bed_agent_register(&agent, &bed, &token), 200);
+	/* The answer was lost: the same token with the same key gives the same certificate. */
+	again.key = agent.key;
+	EVP_PKEY_up_ref(again.key);
+	assert_int_equal(bed_agent_register(&again, &bed, &token), 200);
+	assert_string_equal(again.identity.certificate, agent.identity.certificate);
+	assert_int_equal(bed_agent_register(&thief, &bed, &token), 403);
+	token.secret[0] ^= 1;
+	assert_int_equal(bed_agent_register(&thief, &bed, &token), 403);
+	bed_agent_done(&again);
+	bed_agent_done(&thief);
+}
+
+static void a_new_token_keeps_the_agents_identity(void **state)
+{
+	struct token token;
+	char before[LIMIT_ID + 1];
+
+	(void)state;
+	snprintf(before, sizeof(before), "%s", agent.identity.agent);
+	service_bed_token(&bed, 1, &token);
+	assert_int_equal(bed_agent_register(&agent, &bed, &token), 200);
+	assert_string_equal(agent.identity.agent, before);
+}
+
+static void a_poll_without_a_published_key_is_told_to_publish(void **state)
+{
+	struct message_batch batch;
+
+	(void)state;
+	assert_int_equal(bed_agent_poll(&agent, 8, &batch), 409);
+	assert_int_equal(bed_agent_publish(&agent), 200);
+}
+
+static void a_sign_in_goes_to_the_agent_and_its_verdict_back(void **state)
+{
+	struct signin signin;
+	struct message_batch batch;
+	struct envelope_request opened;
+	uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN], again[ENVELOPE_ANSWER_KEY_LEN];
+	struct bed_answer answer;
+
+	(void)state;
+	start_sign_in(&signin);
+	assert_int_equal(bed_agent_poll(&agent, 8, &batch), 200);
+	assert_int_equal(batch.n, 1);
+	assert_int_equal(bed_agent_open(&agent, &batch.requests[0], &opened, answer_key), 0);
+	assert_string_equal(opened.username, NAME);
+	assert_string_equal(opened.domain, BED_DOMAIN);
+	assert_int_equal(secret_len(opened.password), strlen("Grüße 7"));
+	assert_memory_equal(secret_bytes(opened.password), "Grüße 7", strlen("Grüße 7"));
+	envelope_request_done(&opened);
+	assert_int_equal(bed_agent_open(&agent, &batch.requests[0], &opened, again), -PTA_EREPLAY);
+
+	bed_agent_answer(&agent, &batch.requests[0], "otto@" BED_DOMAIN, answer_key, VERDICT_SUCCESS, &answer); /* another user's */
+	assert_contains((const char *)answer.body.data, "\"" MESSAGE_REFUSED_ANSWER "\"");
+	bed_answer_done(&answer);
+	bed_agent_answer(&agent, &batch.requests[0], NAME, answer_key, VERDICT_SUCCESS, &answer);
+	assert_contains((const char *)answer.body.data, "\"accepted\":1");
+	bed_answer_done(&answer);
+	bed_agent_answer(&agent, &batch.requests[0], NAME, answer_key, VERDICT_INVALID_CREDENTIALS, &answer); /* a second answer */
+	assert_contains((const char *)answer.body.data, "\"" MESSAGE_REFUSED_UNKNOWN "\"");
+	bed_answer_done(&answer);
+
+	assert_contains(end_sign_in(&signin, 200), "\"verdict\":\"success\"");
+	bed_answer_done(&signin.answer);
+	message_batch_done(&batch);
+}
+
+static void what_was_not_proved_is_told_as_a_wrong_password(void **state)
+{
+	struct signin signin;
+	struct message_batch batch;
+	struct envelope_request opened;
+	uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN];
+	struct bed_answer answer;
+	const char *told;
+
+	(void)state;
+	start_sign_in(&signin);
+	assert_int_equal(bed_agent_poll(&agent, 8, &batch), 200);
+	assert_int_equal(bed_agent_open(&agent, &batch.requests[0], &opened, answer_key), 0);
+	envelope_request_done(&opened);
+	bed_agent_answer(&agent, &batch.requests[0], NAME, answer_key, VERDICT_ACCOUNT_LOCKED, &answer);
+	bed_answer_done(&answer);
+	told = end_sign_in(&signin, 200);
+	assert_contains(told, "\"verdict\":\"invalid_credentials\"");
+	assert_contains(told, "\"details\":{\"verdict\":\"account_locked\"");
+	bed_answer_done(&signin.answer);
+	message_batch_done(&batch);
+}
+
+static void a_declined_request_without_another_agent_is_unavailable(void **state)
+{
+	struct message_result result = {.declined = true, .decline_reason = REASON_OVERLOADED};
+	struct signin signin;
+	struct message_batch batch;
+	struct bed_answer answer;
+
+	(void)state;
+	start_sign_in(&signin);
+	assert_int_equal(bed_agent_poll(&agent, 8, &batch), 200);
+	memcpy(result.request_id, batch.requests[0].head.request_id, sizeof(result.request_id));
+	result.attempt = batch.requests[0].head.attempt;
+	bed_agent_post(&agent, &result, &answer);
+	assert_contains((const char *)answer.body.data, "\"accepted\":1");
+	bed_answer_done(&answer);
+	assert_contains(end_sign_in(&signin, 503), "\"reason\":\"overloaded\",\"retry_safe\":true");
+	bed_answer_done(&signin.answer);
+	message_batch_done(&batch);
+}
+
+static void an_agent_that_hangs_up_is_lost_at_once(void **state)
+{
+	struct signin signin;
+	struct message_batch batch;
+
+	(void)state;
+	start_sign_in(&signin);
+	assert_int_equal(bed_agent_poll(&agent, 8, &batch), 200);
+	message_batch_done(&batch);
+	curl_easy_cleanup(agent.curl);
+	agent.curl = NULL;
+	assert_contains(end_sign_in(&signin, 504), "\"reason\":\"agent_lost\",\"retry_safe\":false");
+	bed_answer_done(&signin.answer);
+}
+
+static void renewing_gives_another_certificate_that_works(void **state)
+{
+	struct message_renew m;
+	struct buf csr = BUF_INIT(LIMIT_CSR), body = BUF_INIT(65536);
+	struct message_certificate renewed;
+	struct bed_answer answer;
+	struct err err;
+
+	(void)state;
+	assert_int_equal(pki_csr_new(agent.key, "host", &csr, &err), 0);
+	snprintf(m.csr, sizeof(m.csr), "%s", (const char *)csr.data);
+	message_encode_renew(&body, &m);
+	bed_agent_call(&agent, "/v1/agent/renew", &body, &answer);
+	assert_int_equal(answer.status, 200);
+	assert_int_equal(message_decode_certificate(answer.body.data, strlen((const char *)answer.body.data), &renewed, NULL, &err), 0);
+	assert_string_equal(renewed.agent, agent.identity.agent);
+	assert_string_not_equal(renewed.certificate, agent.identity.certificate);
+	agent.identity = renewed;
+	curl_easy_cleanup(agent.curl);
+	agent.curl = NULL;
+	assert_int_equal(bed_agent_publish(&agent), 200);
+	bed_answer_done(&answer);
+	buf_done(&csr);
+	buf_done(&body);
+}
+
+static void a_reload_is_whole_or_refused(void **state)
+{
+	char text[512];
+
+	(void)state;
+	service_bed_configure(&bed, "deadline = 5s");
+	service_bed_signal(&bed, SIGHUP);
+	service_bed_wait_event(&bed, "service.reloaded", NULL, 0);
+	service_bed_configure(&bed, "deadline = 5s\nmetrics_listen = 127.0.0.1:1");
+	service_bed_signal(&bed, SIGHUP);
+	service_bed_wait_event(&bed, "service.reload_refused", text, sizeof(text));
+	assert_contains(text, "metrics_listen");
+	service_bed_configure(&bed, "nonsense = 1");
+	service_bed_signal(&bed, SIGHUP);
+	service_bed_wait_event(&bed, "service.reload_refused", text, sizeof(text));
+	assert_contains(text, "nonsense");
+	it_says_that_it_is_live_and_ready(state);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_says_that_it_is_live_and_ready),
+		cmocka_unit_test(bad_sign_ins_get_their_clear_error),
+		cmocka_unit_test(without_an_agent_the_answer_comes_at_once),
+		cmocka_unit_test(agents_need_a_certificate),
+		cmocka_unit_test(a_token_is_good_for_one_key),
+		cmocka_unit_test(a_new_token_keeps_the_agents_identity),
+		cmocka_unit_test(a_poll_without_a_published_key_is_told_to_publish),
+		cmocka_unit_test(a_sign_in_goes_to_the_agent_and_its_verdict_back),
+		cmocka_unit_test(what_was_not_proved_is_told_as_a_wrong_password),
+		cmocka_unit_test(a_declined_request_without_another_agent_is_unavailable),
+		cmocka_unit_test(an_agent_that_hangs_up_is_lost_at_once),
+		cmocka_unit_test(renewing_gives_another_certificate_that_works),
+		cmocka_unit_test(a_reload_is_whole_or_refused),
+	};
+	struct err err;
+	int failed, status;
+
+	/* Before libcurl and the secure heap of this process: the child starts clean. */
+	service_bed_start(&bed, 2);
+	if (secret_arena_init(1 << 20, &err) < 0)
+		fail_msg("%s", err.text);
+	curl_global_init(CURL_GLOBAL_DEFAULT);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	bed_agent_done(&agent);
+	status = service_bed_stop(&bed);
+	if (status != 0)
+		fprintf(stderr, "the service ended with %d\n", status);
+	curl_global_cleanup();
+	return failed || status != 0;
+}
