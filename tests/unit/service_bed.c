@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "base/control_client.h"
 #include "service/ca.h"
 #include "service/registry.h"
 #include "service/service.h"
@@ -187,6 +188,17 @@ void service_bed_wait_event(struct service_bed *bed, const char *event, char *te
 	} while (!at);
 	if (text)
 		snprintf(text, cap, "%s", at + strlen(want));
+}
+
+int service_bed_control(const struct service_bed *bed, const char *method, const char *path, const char *body, struct buf *out)
+{
+	char socket_path[128];
+	struct err err;
+	int status;
+
+	snprintf(socket_path, sizeof(socket_path), "%s/control.sock", bed->dir);
+	must(control_call(socket_path, method, path, body, body ? strlen(body) : 0, CALL_TIMEOUT_S * 1000, &status, out, &err), &err);
+	return status;
 }
 
 void service_bed_token(const struct service_bed *bed, unsigned i, struct token *out)

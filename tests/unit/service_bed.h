@@ -35,6 +35,9 @@ void service_bed_configure(struct service_bed *bed, const char *lines);
 void service_bed_wait_event(struct service_bed *bed, const char *event, char *text, size_t cap);
 void service_bed_token(const struct service_bed *bed, unsigned i, struct token *out);
 
+/* Over the control socket; status. */
+int service_bed_control(const struct service_bed *bed, const char *method, const char *path, const char *body, struct buf *out);
+
 /* One agent's end. */
 struct bed_agent {
 	const struct service_bed *bed;

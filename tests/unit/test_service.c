@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <curl/curl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -308,6 +309,51 @@ static void a_reload_is_whole_or_refused(void **state)
 	it_says_that_it_is_live_and_ready(state);
 }
 
+struct poll {
+	pthread_t thread;
+	int status;
+};
+
+static void *poll_until_answered(void *arg)
+{
+	struct poll *poll = arg;
+	struct message_batch batch;
+
+	poll->status = bed_agent_poll(&agent, 8, &batch);
+	message_batch_done(&batch);
+	return NULL;
+}
+
+static bool is_parked(void)
+{
+	struct buf out = BUF_INIT(1u << 20);
+	bool parked;
+
+	assert_int_equal(service_bed_control(&bed, "GET", "/v1/status", NULL, &out), 200);
+	parked = strstr((const char *)out.data, "\"polls\":1") != NULL;
+	buf_done(&out);
+	return parked;
+}
+
+static void revoking_cuts_an_agent_off(void **state)
+{
+	struct poll poll;
+	struct buf out = BUF_INIT(4096);
+	char body[128];
+
+	(void)state;
+	assert_int_equal(pthread_create(&poll.thread, NULL, poll_until_answered, &poll), 0);
+	while (!is_parked())
+		sched_yield();
+	snprintf(body, sizeof(body), "{\"agent\":\"%s\"}", agent.identity.agent);
+	assert_int_equal(service_bed_control(&bed, "POST", "/v1/agents/revoke", body, &out), 200);
+	buf_done(&out);
+	pthread_join(poll.thread, NULL);
+	assert_int_equal(poll.status, 403);
+	assert_int_equal(bed_agent_publish(&agent), 403);
+	without_an_agent_the_answer_comes_at_once(state);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,6 +370,7 @@ int main(void)
 		cmocka_unit_test(an_agent_that_hangs_up_is_lost_at_once),
 		cmocka_unit_test(renewing_gives_another_certificate_that_works),
 		cmocka_unit_test(a_reload_is_whole_or_refused),
+		cmocka_unit_test(revoking_cuts_an_agent_off),
 	};
 	struct err err;
 	int failed, status;
