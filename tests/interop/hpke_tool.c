@@ -17,7 +17,7 @@ struct bytes {
 	size_t len;
 };
 
-static void fail(const char *what)
+static _Noreturn void fail(const char *what)
 {
 	fprintf(stderr, "hpke_tool: %s\n", what);
 	exit(1);
