@@ -251,12 +251,17 @@ static void on_request(void *arg, const struct envelope_head *head, const struct
 static unsigned room(void *arg, unsigned *busy)
 {
 	struct agent *agent = arg;
-	unsigned free_now;
+	unsigned free_now, limit, left;
 
 	pthread_mutex_lock(&agent->lock);
 	free_now = directories_capacity(agent->current);
+	limit = directories_limit(agent->current);
 	pthread_mutex_unlock(&agent->lock);
 	*busy = atomic_load_explicit(&agent->jobs, memory_order_relaxed);
+	/* Jobs whose answers still wait for a post hold no connection, and count all the same. */
+	left = limit > *busy ? limit - *busy : 0;
+	if (free_now > left)
+		free_now = left;
 	/* With every controller away a credit of one stays parked: the request that comes is declined as directory_unreachable at
 	 * once, where an agent that does not ask would read as no agent at all. */
 	return free_now == 0 && *busy == 0 ? 1 : free_now;
