@@ -27,7 +27,8 @@ struct log_field {
 /* Microseconds, printed in ms with three decimals. */
 #define F_MS(field, us) {.type = LOG_F_MS, .name = (field), .num = (int64_t)(us)}
 
-/* program: "pta-agent" (not copied); level: the least urgent that is written. Without this call: LOG_INFO. Before threads. */
+/* program: "pta-agent" (not copied); level: the least urgent that is written. Without this call: the name it was
+ * started by, and LOG_INFO. Before threads. */
 void log_init(const char *program, int level);
 void log_set_level(int level);
 bool log_enabled(int level);

@@ -58,6 +58,14 @@ static void a_line_has_time_level_event_and_fields(void **state)
 	assert_non_null(strstr(last, " event=bare\n"));
 }
 
+static void a_command_that_has_not_set_a_name_has_its_own(void **state)
+{
+	(void)state;
+	log_init(NULL, LOG_INFO);
+	log_event(LOG_INFO, "bare");
+	assert_non_null(strstr(last, "program=test_log event=bare\n"));
+}
+
 static void what_is_below_the_level_is_not_written(void **state)
 {
 	(void)state;
@@ -269,6 +277,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_line_has_time_level_event_and_fields, start_capture, end_capture),
+		cmocka_unit_test_setup_teardown(a_command_that_has_not_set_a_name_has_its_own, start_capture, end_capture),
 		cmocka_unit_test_setup_teardown(what_is_below_the_level_is_not_written, start_capture, end_capture),
 		cmocka_unit_test_setup_teardown(values_are_escaped, start_capture, end_capture),
 		cmocka_unit_test_setup_teardown(long_values_are_cut_with_a_mark, start_capture, end_capture),
