@@ -250,11 +250,24 @@ static int open_local(struct service_thread *thread, struct err *err)
 	return 0;
 }
 
+/* Many replies turn events off and on again within one turn of the base: epoll hears only what has changed in the end. */
+static struct event_base *base_new(void)
+{
+	struct event_config *config = event_config_new();
+	struct event_base *base = NULL;
+
+	if (config && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+		base = event_base_new_with_config(config);
+	if (config)
+		event_config_free(config);
+	return base;
+}
+
 static int make_parts(struct service_thread *thread, struct err *err)
 {
 	struct service *service = thread->service;
 
-	thread->base = event_base_new();
+	thread->base = base_new();
 	if (!thread->base || dispatch_port_new(service->dispatch, &port_ops, thread, &thread->port) < 0 || sealer_new(&thread->sealer) < 0 ||
 		mailbox_new(&thread->tasks) < 0 || mailbox_new(&thread->replies) < 0)
 		return err_set(err, -PTA_ENOMEM, "event thread %u: no memory or no file descriptors", thread->index);
