@@ -4,8 +4,8 @@
 #include <string.h>
 
 #define MAX_REPORTS 64
-/* Jobs beyond what the connections can take: they wait inside a validator for the moment it needs to free one. */
-#define SLACK 32
+/* Beside a job on each connection: as many whose results are on their way to the service, and some for tiny set-ups. */
+#define SLACK 64
 
 int directories_open(struct agent_conf *conf, struct directories **out, struct err *err)
 {
@@ -66,7 +66,7 @@ unsigned directories_limit(const struct directories *set)
 	unsigned sum = SLACK;
 
 	for (size_t i = 0; i < set->conf->ndirectories; i++)
-		sum += set->conf->directories[i]->connections * (unsigned)set->conf->directories[i]->servers.n;
+		sum += 2 * set->conf->directories[i]->connections * (unsigned)set->conf->directories[i]->servers.n;
 	return sum;
 }
 

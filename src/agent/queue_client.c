@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+/* Parked polls are let go this long after the beginning of a drain. */
+#define DRAIN_POLLS_MS 500
+
 static const char *const state_names[] = {
 	[QUEUE_STARTING] = "starting", [QUEUE_CONNECTED] = "connected", [QUEUE_DISCONNECTED] = "disconnected", [QUEUE_REFUSED] = "refused", [QUEUE_DRAINING] = "draining",
 };
@@ -197,16 +200,22 @@ static bool collect(struct queue_client *q)
 	return any;
 }
 
-static void stop_polling(struct queue_client *q)
+static bool polls_busy(const struct queue_client *q)
 {
-	int running;
+	for (unsigned i = 0; i < QUEUE_POLLS; i++)
+		if (q->polls[i].busy)
+			return true;
+	return false;
+}
 
-	/* What has arrived already is taken: nobody else will get it. */
-	curl_multi_perform(q->multi, &running);
-	collect(q);
-	q->draining = true;
-	set_state(q, QUEUE_DRAINING, NULL);
+/* Under load a parked poll is about to be answered, and a request that is on its way would be lost with its connection: so
+ * the polls are not renewed from the drain's first moment on, and let go only when nothing came for a while. */
+static void end_polls(struct queue_client *q, uint64_t now_us)
+{
+	if (q->polls_ended || (polls_busy(q) && now_us < q->drain_us && !q->stop_us))
+		return;
 	queue_polls_cancel(q);
+	q->polls_ended = true;
 	pthread_mutex_lock(&q->lock);
 	q->drained = true;
 	pthread_cond_broadcast(&q->drained_cond);
@@ -240,8 +249,11 @@ static void take_commands(struct queue_client *q, uint64_t now_us)
 		q->renew_wanted = true;
 		q->renew_next_us = now_us;
 	}
-	if (drain && !q->draining)
-		stop_polling(q);
+	if (drain && !q->draining) {
+		q->draining = true;
+		q->drain_us = now_us + DRAIN_POLLS_MS * 1000;
+		set_state(q, QUEUE_DRAINING, NULL);
+	}
 }
 
 static void update_status(struct queue_client *q)
@@ -273,6 +285,8 @@ static int wait_ms(const struct queue_client *q, uint64_t now_us)
 		next = q->poll_next_us;
 	if (!q->draining && q->keys_next_us > now_us && q->keys_next_us < next)
 		next = q->keys_next_us;
+	if (q->draining && !q->polls_ended && q->drain_us < next)
+		next = q->drain_us;
 	if (q->stop_us && q->stop_us < next)
 		next = q->stop_us;
 	return next > now_us ? (int)((next - now_us + 999) / 1000) : 0;
@@ -294,7 +308,9 @@ static void *queue_thread(void *arg)
 		queue_posts_start(q, now_us);
 		if (q->stop_us && (queue_posts_idle(q) || now_us >= q->stop_us))
 			break;
-		if (!q->draining) {
+		if (q->draining) {
+			end_polls(q, now_us);
+		} else {
 			queue_keys_start(q, now_us);
 			queue_polls_start(q, now_us);
 			queue_renew_start(q, now_us);

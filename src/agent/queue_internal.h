@@ -51,7 +51,8 @@ struct queue_client {
 	struct backoff connect_backoff, refused_backoff, renew_backoff;
 	int64_t clock_offset_ms; /* service's wall clock minus clock_mono_ms() */
 	bool clock_known;
-	bool renew_wanted, draining;
+	bool renew_wanted, draining, polls_ended;
+	uint64_t drain_us; /* draining: parked polls are let go then */
 	uint64_t stop_us; /* 0: not stopping */
 
 	pthread_t thread;

@@ -374,6 +374,21 @@ static void draining_ends_the_polls_and_results_still_go(void **state)
 	assert_true(peer_count(f->peer, "results") >= 1);
 }
 
+static void draining_loses_no_request_that_is_on_its_way(void **state)
+{
+	struct fixture *f = *state;
+	bool unsent;
+
+	start_queue(f, peer_identity(f->peer));
+	peer_wait_parked(f->peer, 1, 8);
+	peer_send_batch(f->peer, "{\"requests\":[" REQUEST(ID_A) "]}");
+	queue_client_drain(f->queue);
+	pthread_mutex_lock(&f->peer->lock);
+	unsent = f->peer->batch != NULL; /* then the service still has it, and knows that the poll is gone */
+	pthread_mutex_unlock(&f->peer->lock);
+	assert_true(f->requests == 1 || unsent);
+}
+
 static void stopping_gives_up_what_cannot_be_delivered(void **state)
 {
 	struct fixture *f = *state;
@@ -471,6 +486,7 @@ int main(void)
 		WITH_PEER(a_restarted_service_is_found_again),
 		WITH_PEER(a_service_of_another_ca_is_not_trusted),
 		WITH_PEER(draining_ends_the_polls_and_results_still_go),
+		WITH_PEER(draining_loses_no_request_that_is_on_its_way),
 		WITH_PEER(stopping_gives_up_what_cannot_be_delivered),
 		WITH_PEER(renewing_moves_over_to_the_new_certificate),
 		WITH_PEER(a_failed_renewal_keeps_the_certificate_and_says_why),
