@@ -115,8 +115,8 @@ static int reload(struct run *run, struct err *err)
 
 	conf_errors_init(&errors);
 	r = agent_conf_load(run->conf_path, &next, &errors);
-	if (r < 0)
-		err_set(err, r, "%s", buf_ok(&errors.text) && errors.text.len ? (const char *)errors.text.data : pta_error_name(r));
+	if (r < 0) /* without the last line's end */
+		err_set(err, r, "%.*s", buf_ok(&errors.text) && errors.text.len ? (int)errors.text.len - 1 : 0, errors.text.len ? (const char *)errors.text.data : "");
 	conf_errors_done(&errors);
 	if (r == 0)
 		r = agent_conf_check_reload(run->conf, next, err);
