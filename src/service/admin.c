@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/secret.h"
 #include "service/admin_impl.h"
+#include "service/routes.h"
 #include "service/signin.h"
 
 #define CHANGE_BODY 32768
@@ -174,7 +175,14 @@ static void signin(struct httpd_request *request, void *arg)
 		signin_handle_control(request, arg);
 }
 
+static void metrics(struct httpd_request *request, void *arg)
+{
+	if (admin_allowed(request))
+		route_metrics(request, arg);
+}
+
 const struct httpd_route admin_routes[] = {
+	{.method = "GET", .path = "/metrics", .handler = metrics},
 	{.method = "GET", .path = "/v1/status", .handler = status},
 	{.method = "GET", .path = "/v1/domains", .handler = domain_list},
 	{.method = "POST", .path = "/v1/domains", .handler = admin_domain_add, .max_body = CHANGE_BODY},

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cli.h"
@@ -406,6 +407,19 @@ static int load_first(const char *path, struct service_conf **out)
 	return r;
 }
 
+/* A connection is a descriptor. systemd sets the limit; whoever starts the daemon by hand gets what the system allows. */
+static void raise_descriptors(const struct service_conf *conf)
+{
+	const rlim_t want = 2 * (rlim_t)conf->max_connections + 256;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want)
+		return;
+	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < want)
+		log_event(LOG_WARNING, "service.few_descriptors", F_UINT("limit", limit.rlim_cur), F_UINT("wanted", want));
+}
+
 static int failed(int code, const struct err *err)
 {
 	log_event(LOG_ERR, "service.failed", F_STR("error", err->text));
@@ -424,6 +438,7 @@ int service_run(const char *conf_path)
 	if (load_first(conf_path, &service.conf) < 0)
 		return CLI_CONFIG;
 	log_set_level(log_level_from_index(service.conf->log.level));
+	raise_descriptors(service.conf);
 	service_metrics_init();
 	if (secret_arena_init(SECRET_ARENA_BYTES, &err) < 0 || open_parts(&service, &err) < 0 || stop_init(&stop, &service, &err) < 0 ||
 		run_threads(&service, &stop, &err) < 0)

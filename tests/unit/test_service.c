@@ -335,6 +335,18 @@ static bool is_parked(void)
 	return parked;
 }
 
+static void metrics_count_what_was_answered(void **state)
+{
+	struct buf out = BUF_INIT(4u << 20);
+
+	(void)state;
+	assert_int_equal(service_bed_control(&bed, "GET", "/metrics", NULL, &out), 200);
+	assert_contains((const char *)out.data, "pta_service_signins_total{verdict=\"success\"} 1\n");
+	assert_contains((const char *)out.data, "pta_service_results_refused_total{reason=\"bad_answer\"} 1\n");
+	assert_contains((const char *)out.data, "pta_service_agents_online 1\n");
+	buf_done(&out);
+}
+
 static void revoking_cuts_an_agent_off(void **state)
 {
 	struct poll poll;
@@ -370,6 +382,7 @@ int main(void)
 		cmocka_unit_test(an_agent_that_hangs_up_is_lost_at_once),
 		cmocka_unit_test(renewing_gives_another_certificate_that_works),
 		cmocka_unit_test(a_reload_is_whole_or_refused),
+		cmocka_unit_test(metrics_count_what_was_answered),
 		cmocka_unit_test(revoking_cuts_an_agent_off),
 	};
 	struct err err;
