@@ -21,7 +21,7 @@
 const char *const log_level_names[] = {"error", "warning", "notice", "info", "debug", NULL};
 
 static atomic_int threshold = LOG_INFO;
-static atomic_uint lost; /* lines that could not be written since the last one that was */
+static atomic_uint lost;	 /* lines that could not be written since the last one that was */
 static const char *program_name; /* NULL: log_init() was not called, as in commands */
 static bool journal;
 
@@ -216,8 +216,8 @@ void log_fields(int level, const char *event, const struct log_field *fields)
 		line_printf(&line, "<%d>event=%s", level, event);
 	} else {
 		clock_rfc3339(clock_wall_ms(), time);
-		line_printf(&line, "time=%s level=%s program=%s event=%s", time, level_name(level),
-			program_name ? program_name : program_invocation_short_name, event);
+		line_printf(&line, "time=%s level=%s program=%s event=%s", time, level_name(level), program_name ? program_name : program_invocation_short_name,
+			event);
 	}
 	for (; fields->type != LOG_F_END; fields++)
 		put_field(&line, fields);
