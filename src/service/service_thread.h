@@ -17,4 +17,8 @@ void service_thread_drain_mail(struct service_thread *thread);
 /* The loop ends when the last connection is closed, or after ms. */
 void service_thread_leave(struct service_thread *thread, unsigned ms);
 
+/* The contexts of both listeners by a configuration; released by the caller. In service_reload.c. */
+PTA_MUST_CHECK int service_tls(const struct service *service, const struct service_conf *conf, SSL_CTX **signin, SSL_CTX **agent, struct err *err);
+void service_tls_freep(SSL_CTX **ctx);
+
 #endif
