@@ -34,6 +34,7 @@ struct run {
 	struct control *control;
 	pthread_t drain;
 	bool stopping;
+	char told[200]; /* systemd's newest STATUS */
 };
 
 /* root only opens files; the daemon works as the configured user. */
@@ -160,6 +161,9 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 		return;
 	agent_tick(run->agent);
 	agent_summary(run->agent, text, sizeof(text));
+	if (strcmp(text, run->told) == 0)
+		return;
+	memcpy(run->told, text, sizeof(run->told));
 	sdnotify_status("%s", text);
 }
 
