@@ -8,6 +8,7 @@
 #include "base/backoff.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 #define RETRY_MIN_MS 500
 #define RETRY_MAX_MS 30000
@@ -27,6 +28,7 @@ struct dc {
 	uint64_t binds, failures;
 	uint32_t latency_us;
 	char last_error[256];
+	struct metric_series *up, *connected, *connect_failed, *seconds, *outcomes[DC_OUTCOMES];
 };
 
 struct dc_pool {
@@ -36,6 +38,24 @@ struct dc_pool {
 	size_t n;
 	struct dc dcs[];
 };
+
+/* Named by the section and the server as it is written there, so that a reloaded section goes on counting. */
+static void make_metrics(struct dc *dc, const char *directory, const char *server)
+{
+	static const char *const labels[] = {"directory", "dc", NULL}, *const with_outcome[] = {"directory", "dc", "outcome", NULL};
+	static const char *const outcomes[] = {[DC_ANSWERED] = "answered", [DC_LOST] = "lost", [DC_TIMED_OUT] = "timed_out", [DC_BUSY] = "busy"};
+	struct metric *connects = metric_new(METRIC_COUNTER, "pta_directory_connects_total", "Connections made to domain controllers, TLS included", with_outcome);
+	struct metric *binds = metric_new(METRIC_COUNTER, "pta_directory_binds_total", "Binds sent to domain controllers, by how they ended", with_outcome);
+
+	dc->up = metric_at(metric_new(METRIC_GAUGE, "pta_directory_dc_up", "1 while the domain controller's breaker is closed", labels),
+		(const char *[]){directory, server});
+	dc->seconds = metric_at(metric_new(METRIC_HISTOGRAM, "pta_directory_bind_seconds", "From sending a bind to its answer", labels),
+		(const char *[]){directory, server});
+	dc->connected = metric_at(connects, (const char *[]){directory, server, "connected"});
+	dc->connect_failed = metric_at(connects, (const char *[]){directory, server, "failed"});
+	for (int i = 0; i < DC_OUTCOMES; i++)
+		dc->outcomes[i] = metric_at(binds, (const char *[]){directory, server, outcomes[i]});
+}
 
 int dc_pool_new(const struct directory_conf *conf, struct dc_pool **out, struct err *err)
 {
@@ -53,6 +73,7 @@ int dc_pool_new(const struct directory_conf *conf, struct dc_pool **out, struct 
 			return r;
 		}
 		pool->dcs[i].backoff = BACKOFF_INIT(RETRY_MIN_MS, RETRY_MAX_MS);
+		make_metrics(&pool->dcs[i], conf->name, conf->servers.items[i]);
 	}
 	pthread_mutex_init(&pool->lock, NULL);
 	*out = pool;
@@ -111,6 +132,7 @@ void dc_pool_connected(struct dc_pool *pool, size_t index)
 	struct dc *dc = &pool->dcs[index];
 	enum dc_state before;
 
+	metric_add(dc->connected, 1);
 	pthread_mutex_lock(&pool->lock);
 	before = dc->state;
 	/* What was under way when the breaker opened does not close it: the probe will. */
@@ -118,6 +140,7 @@ void dc_pool_connected(struct dc_pool *pool, size_t index)
 		dc->state = DC_UP;
 		dc->up_since_us = clock_mono_us();
 		dc->losses = 0;
+		metric_set(dc->up, 1);
 	}
 	pthread_mutex_unlock(&pool->lock);
 	if (before == DC_UNKNOWN || before == DC_PROBING)
@@ -134,6 +157,7 @@ static bool open_breaker(struct dc *dc, uint32_t *wait_ms)
 		return false;
 	*wait_ms = backoff_next_ms(&dc->backoff);
 	dc->state = DC_DOWN;
+	metric_set(dc->up, 0);
 	dc->retry_at_us = clock_mono_us() + *wait_ms * 1000ull;
 	return was_closed;
 }
@@ -156,6 +180,7 @@ void dc_pool_connect_failed(struct dc_pool *pool, size_t index, unsigned living_
 	uint32_t wait_ms = 0;
 	bool opened = false;
 
+	metric_add(dc->connect_failed, 1);
 	pthread_mutex_lock(&pool->lock);
 	count_failure(dc, err_text);
 	/* A server may just be out of connections: those that live go on. */
@@ -172,6 +197,9 @@ void dc_pool_bound(struct dc_pool *pool, size_t index, enum dc_outcome outcome, 
 	uint32_t wait_ms = 0;
 	bool opened = false;
 
+	metric_add(dc->outcomes[outcome], 1);
+	if (outcome == DC_ANSWERED)
+		metric_observe_us(dc->seconds, took_us);
 	pthread_mutex_lock(&pool->lock);
 	dc->binds++;
 	if (outcome == DC_ANSWERED) {

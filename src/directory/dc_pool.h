@@ -17,6 +17,7 @@ enum dc_outcome {
 	DC_LOST,	 /* the connection broke behind a bind */
 	DC_TIMED_OUT,	 /* no answer within the time-out */
 	DC_BUSY,	 /* it said that it cannot serve */
+	DC_OUTCOMES
 };
 
 /* conf must outlive the pool; its servers were checked. */

@@ -186,7 +186,7 @@ static bool serve_message(struct peer *p)
 	struct berval raw = {.bv_val = (char *)data}, password = {0}, name = {0};
 	BerElement *ber;
 	ber_int_t id = 0, version = 0;
-	ber_tag_t op, auth;
+	ber_tag_t op = 0, auth = 0;
 	char text[2048];
 	bool goes_on = false;
 
