@@ -100,7 +100,7 @@ fail:
 
 int dial(const struct directory_server *server, bool loopback_only, uint64_t deadline_us, unsigned dead_after_ms, int *fd, struct err *err)
 {
-	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV};
+	const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV};
 	struct addrinfo *list = NULL;
 	char port[12], address[64] = "";
 	unsigned left = 0;
@@ -108,8 +108,10 @@ int dial(const struct directory_server *server, bool loopback_only, uint64_t dea
 
 	snprintf(port, sizeof(port), "%u", server->port);
 	rc = getaddrinfo(server->host, port, &hints, &list);
+	if (rc == EAI_SYSTEM)
+		return err_set_errno(err, -PTA_ENET, errno, "looking up %s", server->host);
 	if (rc != 0)
-		return err_set(err, -PTA_ENET, "looking up %s: %s", server->host, rc == EAI_SYSTEM ? "system error" : gai_strerror(rc));
+		return err_set(err, -PTA_ENET, "looking up %s: %s", server->host, gai_strerror(rc));
 	for (const struct addrinfo *info = list; info; info = info->ai_next)
 		left++;
 	rc = err_set(err, -PTA_ENET, "looking up %s: no address", server->host);

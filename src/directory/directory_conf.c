@@ -137,6 +137,9 @@ static void check_servers(const struct directory_conf *conf, const char *path, s
 		for (size_t k = 0; k < n; k++)
 			if (seen[k].port == server->port && strcasecmp(seen[k].host, server->host) == 0)
 				conf_errors_add(errors, path, 0, "[directory %s] servers: '%s' is listed twice", conf->name, conf->servers.items[i]);
+		if (conf->tls != DIRECTORY_TLS_NONE && strcasecmp(server->host, "localhost") == 0)
+			conf_errors_add(errors, path, 0, "[directory %s] servers: libldap verifies the certificate of 'localhost' against this host's own name: write that name, or 127.0.0.1",
+				conf->name);
 		if (conf->tls == DIRECTORY_TLS_NONE && !server_is_loopback(server))
 			conf_errors_add(errors, path, 0,
 				"[directory %s] tls = none would send passwords unencrypted to '%s': it is taken for loopback addresses only; use tls = ldaps",

@@ -64,7 +64,8 @@ static const char *diagnostic(LDAP *ld, int rc, char *text, size_t cap)
 	char *message = NULL;
 
 	if (ldap_get_option(ld, LDAP_OPT_DIAGNOSTIC_MESSAGE, &message) == LDAP_OPT_SUCCESS && message && message[0])
-		snprintf(text, cap, "%s", message);
+		/* What GnuTLS has no words for is libldap's own refusal of a certificate. */
+		snprintf(text, cap, "%s", strcmp(message, "(unknown error code)") == 0 ? "the certificate cannot be verified" : message);
 	else
 		snprintf(text, cap, "%s", ldap_err2string(rc));
 	ldap_memfree(message);

@@ -18,6 +18,7 @@
 #define GROW_PAUSE_US 1000000ull       /* after a connect failed beside living connections */
 #define QUEUE_FACTOR 4		       /* jobs taken at most, in connections */
 #define STOP_POLL_US 10000ull
+#define FRESH_US 1000ull	       /* idle for less: the server has hardly closed meanwhile */
 
 /* One connection and the bind on it. */
 struct slot {
@@ -190,14 +191,17 @@ static bool pick(struct simple *v, size_t *dc)
 	return found;
 }
 
-/* Tells the pool, and starting threads at once when that closed the last way. */
+/* Tells the pool, and validator_start() at once when that closed the last way. */
 static void note_bound(struct simple *v, size_t dc, enum dc_outcome outcome, uint64_t took_us, const char *detail)
 {
 	size_t other;
 
 	dc_pool_bound(v->pool, dc, outcome, took_us, detail);
-	if (outcome != DC_ANSWERED)
-		pick(v, &other);
+	if (outcome == DC_ANSWERED)
+		return;
+	pick(v, &other);
+	/* For the probe. */
+	wake_at(v, clock_mono_us());
 }
 
 static void unavailable_at(const struct simple *v, size_t dc, enum verdict_reason reason, uint64_t took_us, const char *detail, struct verdict *out)
@@ -295,7 +299,7 @@ static struct slot *take_idle(struct simple *v, size_t dc)
 
 	while ((slot = v->servers[dc].idle)) {
 		/* What is sent into a closed connection counts as sent: look first. */
-		if (!ldap_conn_has_input(slot->conn) || ldap_conn_idle_input(slot->conn) == 0)
+		if (clock_mono_us() - slot->since_us < FRESH_US || !ldap_conn_has_input(slot->conn) || ldap_conn_idle_input(slot->conn) == 0)
 			return slot;
 		close_slot(slot);
 	}
@@ -338,6 +342,10 @@ static void dispatch(struct simple *v)
 {
 	size_t dc;
 
+	if (v->stopping) {
+		fail_waiting(v, REASON_OVERLOADED, "the validator is closing");
+		return;
+	}
 	for (;;) {
 		struct slot *slot;
 
@@ -349,8 +357,6 @@ static void dispatch(struct simple *v)
 			break;
 		send_bind(slot, next_waiting(v));
 	}
-	if (v->stopping)
-		return;
 	if (v->waiting)
 		grow(v, dc, v->nwaiting);
 	else if (atomic_load(&v->servers[dc].connections) == 0)
@@ -562,7 +568,6 @@ static void on_jobs(evutil_socket_t fd, short what, void *arg)
 			continue;
 		}
 		v->stopping = true;
-		fail_waiting(v, REASON_OVERLOADED, "the validator is closing");
 		wake_at(v, clock_mono_us());
 	}
 	dispatch(v);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -57,7 +56,6 @@ int main(int argc, char **argv)
 {
 	char name[] = "load.example.com", server[300], *servers[] = {server};
 	struct directory_conf conf = {.name = name, .servers = {.items = servers, .n = 1}, .connect_timeout = 5000, .bind_timeout = 5000};
-	struct rusage usage;
 	struct validator *v;
 	struct bench bench;
 	struct one *ones;
@@ -98,8 +96,6 @@ int main(int argc, char **argv)
 	}
 	bench_end(&bench);
 	validator_close(v, clock_mono_us() + 5000000);
-	getrusage(RUSAGE_SELF, &usage);
-	printf("%.1f MB at most, ", (double)usage.ru_maxrss / 1024);
 	(void)mailbox_take(outcomes);
 	mailbox_free(outcomes);
 	free(ones);

@@ -81,6 +81,7 @@ static void bad_sections_are_refused_with_the_reason(void **state)
 		{"servers = dc1\nca_file = system\nsuffixes = a..b", "suffixes: 'a..b'"},
 		{"servers = dc1\nca_file = system\ntls = off", "tls"},
 		{"servers = dc1\nca_file = system\nconnections = 0", "connections"},
+		{"servers = localhost:1636\nca_file = system", "this host's own name"},
 		/* tls = none to anything but loopback */
 		{"servers = dc1.corp.example.com\ntls = none", "loopback addresses only"},
 		{"servers = 10.0.0.1\ntls = none", "loopback addresses only"},
