@@ -20,8 +20,8 @@ static const struct conf_row agent_rows[] = {
 		"URL of the service's agent listener, https://host:port; when unset, the one that the agent was registered with"),
 	CONF_STRING(struct agent_conf_agent, state_dir, PTA_STATEDIR "/pta-agent", "folder of key and certificate"),
 	CONF_STRING(struct agent_conf_agent, user, NULL, "system user to become when started as root, and owner of the agent's files"),
-	CONF_STRING(struct agent_conf_agent, control, PTA_RUNDIR "/pta-agent/control.sock", "unix socket for status, renew and metrics"),
-	CONF_STRING(struct agent_conf_agent, metrics, NULL, "loopback address:port for /metrics, /live and /ready; unset: only on the control socket"),
+	CONF_STRING(struct agent_conf_agent, control_socket, PTA_RUNDIR "/pta-agent/control.sock", "unix socket for status, renew and metrics"),
+	CONF_STRING(struct agent_conf_agent, metrics_listen, NULL, "loopback address:port for /metrics, /live and /ready; unset: only on the control socket"),
 	{.key = NULL},
 };
 
@@ -186,10 +186,10 @@ static void check(struct agent_conf *conf, const char *name, bool need_directory
 	if (conf->agent.state_dir && conf->agent.state_dir[0] != '/')
 		conf_errors_add(errors, name, 0, "[agent] state_dir: \"%s\" must be an absolute path", conf->agent.state_dir);
 	/* sun_path has 108 bytes with its NUL. */
-	if (conf->agent.control && (conf->agent.control[0] != '/' || strlen(conf->agent.control) > 107))
-		conf_errors_add(errors, name, 0, "[agent] control: \"%s\" must be an absolute path of at most 107 bytes", conf->agent.control);
-	if (conf->agent.metrics && !loopback_listen(conf->agent.metrics))
-		conf_errors_add(errors, name, 0, "[agent] metrics: \"%s\" must be a loopback address and port, as 127.0.0.1:9464 or [::1]:9464", conf->agent.metrics);
+	if (conf->agent.control_socket && (conf->agent.control_socket[0] != '/' || strlen(conf->agent.control_socket) > 107))
+		conf_errors_add(errors, name, 0, "[agent] control_socket: \"%s\" must be an absolute path of at most 107 bytes", conf->agent.control_socket);
+	if (conf->agent.metrics_listen && !loopback_listen(conf->agent.metrics_listen))
+		conf_errors_add(errors, name, 0, "[agent] metrics_listen: \"%s\" must be a loopback address and port, as 127.0.0.1:9464 or [::1]:9464", conf->agent.metrics_listen);
 	check_proxy(&conf->proxy, name, errors);
 	for (size_t i = 0; i < conf->ndirectories; i++)
 		directory_conf_check(conf->directories[i], name, errors);
@@ -284,8 +284,8 @@ int agent_conf_check_reload(const struct agent_conf *now, const struct agent_con
 		const char *key, *before, *after;
 	} fixed[] = {
 		{"service", now->agent.service, next->agent.service}, {"state_dir", now->agent.state_dir, next->agent.state_dir},
-		{"user", now->agent.user, next->agent.user},	      {"control", now->agent.control, next->agent.control},
-		{"metrics", now->agent.metrics, next->agent.metrics},
+		{"user", now->agent.user, next->agent.user},	      {"control_socket", now->agent.control_socket, next->agent.control_socket},
+		{"metrics_listen", now->agent.metrics_listen, next->agent.metrics_listen},
 	};
 
 	for (size_t i = 0; i < PTA_ARRAY_SIZE(fixed); i++)

@@ -19,8 +19,8 @@ struct agent_conf_agent {
 	char *service;	 /* "https://host:port" of the agent listener; NULL: the one of the registration */
 	char *state_dir;
 	char *user;	 /* NULL: whoever starts it */
-	char *control;	 /* path of the control socket */
-	char *metrics;	 /* loopback "address:port"; NULL: none */
+	char *control_socket;	 /* path of the control socket */
+	char *metrics_listen;	 /* loopback "address:port"; NULL: none */
 };
 
 /* [proxy]. What is set here wins over the environment (https_proxy, no_proxy); what is not comes from there. */

@@ -202,7 +202,7 @@ int command_renew(void *options, char **args, int nargs)
 	(void)nargs;
 	if (r != CLI_OK)
 		return r;
-	r = renew_by_daemon(conf->agent.control, &err);
+	r = renew_by_daemon(conf->agent.control_socket, &err);
 	if (r == -PTA_ENET) /* no daemon runs */
 		r = renew_directly(conf, &err);
 	if (r == 0)

@@ -129,15 +129,15 @@ int control_new(struct event_base *base, const struct agent_conf *conf, struct a
 	if (!control)
 		return err_set(err, -PTA_ENOMEM, "out of memory");
 	control->agent = agent;
-	control->path = strdup(conf->agent.control);
+	control->path = strdup(conf->agent.control_socket);
 	if (!control->path)
 		r = err_set(err, -PTA_ENOMEM, "out of memory");
-	snprintf(address, sizeof(address), "unix:%s", conf->agent.control);
+	snprintf(address, sizeof(address), "unix:%s", conf->agent.control_socket);
 	listener.address = address;
 	if (r == 0)
 		r = httpd_new(base, &listener, &control->socket, err);
-	if (r == 0 && conf->agent.metrics) {
-		listener.address = conf->agent.metrics;
+	if (r == 0 && conf->agent.metrics_listen) {
+		listener.address = conf->agent.metrics_listen;
 		listener.routes = metrics_routes;
 		r = httpd_new(base, &listener, &control->metrics, err);
 	}

@@ -60,7 +60,7 @@ static int make_runtime_dir(const struct run *run, struct err *err)
 	char dir[PATH_MAX];
 	char *slash;
 
-	snprintf(dir, sizeof(dir), "%s", run->conf->agent.control);
+	snprintf(dir, sizeof(dir), "%s", run->conf->agent.control_socket);
 	slash = strrchr(dir, '/');
 	if (slash == dir)
 		return 0;

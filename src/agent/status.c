@@ -145,9 +145,9 @@ int command_status(void *options, char **args, int nargs)
 	(void)nargs;
 	if (r != CLI_OK)
 		return r;
-	r = control_call(conf->agent.control, "GET", "/v1/status", NULL, 0, 5000, &status, &body, &err);
+	r = control_call(conf->agent.control_socket, "GET", "/v1/status", NULL, 0, 5000, &status, &body, &err);
 	if (r == 0 && status != 200)
-		r = err_set(&err, -PTA_EPERM, "%s answered with status %d", conf->agent.control, status);
+		r = err_set(&err, -PTA_EPERM, "%s answered with status %d", conf->agent.control_socket, status);
 	if (r == 0 && o->json)
 		printf("%.*s\n", (int)body.len, (const char *)body.data);
 	else if (r == 0)

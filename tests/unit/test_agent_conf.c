@@ -46,8 +46,8 @@ static void a_file_with_one_directory_is_enough(void **state)
 	(void)state;
 	assert_null(conf->agent.service);
 	assert_string_equal(conf->agent.state_dir, PTA_STATEDIR "/pta-agent");
-	assert_string_equal(conf->agent.control, PTA_RUNDIR "/pta-agent/control.sock");
-	assert_null(conf->agent.metrics);
+	assert_string_equal(conf->agent.control_socket, PTA_RUNDIR "/pta-agent/control.sock");
+	assert_null(conf->agent.metrics_listen);
 	assert_int_equal(conf->ndirectories, 1);
 	assert_string_equal(conf->directories[0]->name, "corp.example.com");
 	agent_conf_unref(conf);
@@ -65,12 +65,12 @@ static void bad_values_are_named_by_their_key(void **state)
 		{"[agent]\nservice = https://a:1?x\n" DIRECTORY, "service"},
 		{"[agent]\nservice = a:1\n" DIRECTORY, "service"},
 		{"[agent]\nstate_dir = state\n" DIRECTORY, "state_dir"},
-		{"[agent]\ncontrol = control.sock\n" DIRECTORY, "control"},
-		{"[agent]\nmetrics = 0.0.0.0:9464\n" DIRECTORY, "metrics"},
-		{"[agent]\nmetrics = 127.0.0.1\n" DIRECTORY, "metrics"},
-		{"[agent]\nmetrics = 127.0.0.1:99999\n" DIRECTORY, "metrics"},
-		{"[agent]\nmetrics = localhost:1\n" DIRECTORY, "metrics"},
-		{"[agent]\nmetrics = [::2]:1\n" DIRECTORY, "metrics"},
+		{"[agent]\ncontrol_socket = control.sock\n" DIRECTORY, "control_socket"},
+		{"[agent]\nmetrics_listen = 0.0.0.0:9464\n" DIRECTORY, "metrics_listen"},
+		{"[agent]\nmetrics_listen = 127.0.0.1\n" DIRECTORY, "metrics_listen"},
+		{"[agent]\nmetrics_listen = 127.0.0.1:99999\n" DIRECTORY, "metrics_listen"},
+		{"[agent]\nmetrics_listen = localhost:1\n" DIRECTORY, "metrics_listen"},
+		{"[agent]\nmetrics_listen = [::2]:1\n" DIRECTORY, "metrics_listen"},
 		{"[agent]\nnonsense = 1\n" DIRECTORY, "nonsense"},
 		{"[proxy]\nurl = ftp://p:1\n" DIRECTORY, "url"},
 		{"[proxy]\nurl = http://u:p@p:1\n" DIRECTORY, "password_file"},
@@ -100,7 +100,7 @@ static void all_errors_come_in_one_pass(void **state)
 	char errors[4096];
 
 	(void)state;
-	load_errors("[agent]\nservice = x\nmetrics = 1.2.3.4:5\n" DIRECTORY, errors, sizeof(errors));
+	load_errors("[agent]\nservice = x\nmetrics_listen = 1.2.3.4:5\n" DIRECTORY, errors, sizeof(errors));
 	assert_non_null(strstr(errors, "service"));
 	assert_non_null(strstr(errors, "metrics"));
 	load_errors("[agent]\nfoo = 1\n\nbar = 2\n" DIRECTORY, errors, sizeof(errors));
@@ -110,7 +110,7 @@ static void all_errors_come_in_one_pass(void **state)
 
 static void the_dump_loads_as_the_same_values(void **state)
 {
-	struct agent_conf *conf = load("[agent]\nservice = https://pta.example.com:8443\nmetrics = [::1]:9464\n[log]\nlevel = debug\n" DIRECTORY "suffixes = a.example, b.example\n");
+	struct agent_conf *conf = load("[agent]\nservice = https://pta.example.com:8443\nmetrics_listen = [::1]:9464\n[log]\nlevel = debug\n" DIRECTORY "suffixes = a.example, b.example\n");
 	struct buf first = BUF_INIT(65536), second = BUF_INIT(65536);
 	struct agent_conf *again;
 

@@ -57,8 +57,8 @@ static int setup(void **state)
 	f->peer = peer_new();
 	snprintf(f->socket, sizeof(f->socket), "%s/control.sock", f->peer->dir);
 	f->conf = peer_conf(f->peer, "");
-	free(f->conf->agent.control);
-	f->conf->agent.control = strdup(f->socket);
+	free(f->conf->agent.control_socket);
+	f->conf->agent.control_socket = strdup(f->socket);
 	if (agent_new(f->conf, peer_identity(f->peer), &f->peer->identity_dir, &f->agent, &err) < 0)
 		fail_msg("%s", err.text);
 	f->base = event_base_new();

@@ -202,7 +202,7 @@ class Agent(Program):
     def __init__(self, folder, service, directories, name="pta-agent", conf=None):
         super().__init__(AGENT_PROGRAM, name, folder)
         self.service = service
-        self.sections = {"agent": {"state_dir": self.state, "control": self.control}, **{f"directory {label}": values for label, values in directories.items()}}
+        self.sections = {"agent": {"state_dir": self.state, "control_socket": self.control}, **{f"directory {label}": values for label, values in directories.items()}}
         for section, values in (conf or {}).items():
             self.sections.setdefault(section, {}).update(values)
         os.mkdir(self.state, 0o700)
