@@ -24,24 +24,35 @@ class ConnectProxy:
 
     def _serve(self, client):
         with client:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                data = client.recv(4096)
-                if not data:
+            while head := self._head(client):
+                lines = head.split("\r\n")
+                method, target, _ = lines[0].split()
+                headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+                if method == "CONNECT" and headers.get("proxy-authorization") == self.wanted:
+                    self._tunnel(client, target)
                     return
-                head += data
-            lines = head.decode("latin-1").split("\r\n")
-            method, target, _ = lines[0].split()
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-            if method != "CONNECT" or headers.get("proxy-authorization") != self.wanted:
                 self.refused += 1
                 client.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"pta\"\r\nContent-Length: 0\r\n\r\n")
-                return
-            host, _, port = target.rpartition(":")
-            with socket.create_connection((host, int(port))) as server:
-                self.tunnels += 1
-                client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                self._pump(client, server)
+
+    @staticmethod
+    def _head(client):
+        head = b""
+        while b"\r\n\r\n" not in head:
+            try:
+                data = client.recv(4096)
+            except OSError:
+                data = b""
+            if not data:
+                return None
+            head += data
+        return head.decode("latin-1")
+
+    def _tunnel(self, client, target):
+        host, _, port = target.rpartition(":")
+        with socket.create_connection((host, int(port))) as server:
+            self.tunnels += 1
+            client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            self._pump(client, server)
 
     @staticmethod
     def _pump(client, server):

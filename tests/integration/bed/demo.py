@@ -100,7 +100,7 @@ class Demo:
         say("signing in through POST /v1/signin")
         print()
         wide = max(len(row[0]) for row in rows)
-        line = "{:<%d}  {:<28}  {:<35}  {:<37} {:>9}" % wide
+        line = "{:<%d}  {:<28}  {:<36}  {:<38} {:>9}" % wide
         print(line.format("user", "what was typed", "expected", "verdict", "time"))
         wrong = sum(not self._row(line, row) for row in rows)
         print()
@@ -136,7 +136,7 @@ class Demo:
         print(f"""
 All of it keeps running. Sign in by curl:
 
-  curl --cacert {service.ca} https://127.0.0.1:{service.signin_port}/v1/signin \\
+  curl -sS --cacert {service.ca} https://127.0.0.1:{service.signin_port}/v1/signin \\
     -H 'Authorization: Bearer {service.key}' -H 'Content-Type: application/json' \\
     -d '{{"username": "anna@{DOMAIN}", "password": "Corr3ct-horse"}}'
 

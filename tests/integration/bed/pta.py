@@ -121,14 +121,9 @@ class Program:
         self.daemon.signal(signal.SIGHUP)
         self.daemon.notify.wait("^READY=1$", start=said)
 
-    def metric(self, name, **labels):
-        """The value of a metric, summed over the series that have these labels."""
-        total = 0.0
-        for line in unix_request(self.control, "GET", "/metrics").body.decode().splitlines():
-            series, _, value = line.rpartition(" ")
-            if series.partition("{")[0] == name and all(f'{key}="{text}"' in series for key, text in labels.items()):
-                total += float(value)
-        return total
+    def status(self):
+        """What the daemon says of itself now."""
+        return unix_request(self.control, "GET", "/v1/status").json
 
     def events(self, event, **wanted):
         """The log lines so far of this event whose fields are these."""
@@ -193,7 +188,10 @@ class Service(Program):
 
     def wait_agents(self, number):
         """Waits until exactly so many agents are online, each with a poll parked."""
-        until(lambda: self.metric("pta_service_agents_online") == number and self.metric("pta_service_polls_parked") >= number, f"{number} agents at work")
+        def at_work():
+            status = self.status()
+            return status["agents_online"] == number and status["polls"] >= number
+        until(at_work, f"{number} agents at work")
 
 
 class Agent(Program):
@@ -210,14 +208,14 @@ class Agent(Program):
 
     def write(self, **sections):
         for section, values in sections.items():
-            self.sections[section].update(values)
+            self.sections.setdefault(section, {}).update(values)
         self.configure(self.sections)
 
     def register(self, token=None, group="main"):
         path = os.path.join(self.folder, "token")
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w", encoding="ascii") as out:
-            out.write((token or self.service.token(group)) + "\n")
+            out.write((self.service.token(group) if token is None else token) + "\n")
         return self.command("register", "--service", self.service.url, "--token-file", path)
 
     def identity(self):

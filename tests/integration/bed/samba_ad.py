@@ -126,7 +126,7 @@ class SambaAD:
     def stop(self):
         """The DC dies: connections are reset, new ones refused."""
         self.namespace.kill_all()
-        self.process.wait()
+        self.process.kill()
 
     def freeze(self):
         """The DC hangs: the kernel accepts connections and nothing answers."""
@@ -134,11 +134,13 @@ class SambaAD:
 
     def thaw(self):
         self.namespace.signal(signal.SIGCONT)
+        # nsenter stops with its child, and is outside.
+        self.process.signal(signal.SIGCONT)
 
     def close(self):
         self.namespace.close()
         if self.process:
-            self.process.wait()
+            self.process.kill()
 
     # -- accounts --
 
