@@ -75,6 +75,9 @@ static void lead(const struct session *session, int sights, int answers)
 		setpgid(0, 0);
 		tcsetpgrp(STDIN_FILENO, getpid());
 		signal(SIGTTOU, SIG_DFL);
+		/* a shell starts what it puts into the background with these ignored */
+		signal(SIGINT, SIG_DFL);
+		signal(SIGQUIT, SIG_DFL);
 		ask_and_tell(answers);
 	}
 	setpgid(asker, asker);
