@@ -44,7 +44,8 @@ static void run(struct work *work)
 	int r = -PTA_ETIMEDOUT;
 
 	if (started < attempt->deadline_us)
-		r = ldap_conn_open(connector->conf, dc_pool_server(connector->pool, attempt->dc), connector->tls, attempt->deadline_us, &attempt->conn, &attempt->err);
+		r = ldap_conn_open(
+			connector->conf, dc_pool_server(connector->pool, attempt->dc), connector->tls, attempt->deadline_us, &attempt->conn, &attempt->err);
 	else
 		err_set(&attempt->err, r, "connecting to %s: no helper thread was free in time", dc_pool_server(connector->pool, attempt->dc)->host);
 	if (r < 0)
@@ -82,8 +83,8 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-int connector_new(const struct directory_conf *conf, const struct dc_pool *pool, struct event_base *loop, connector_done done, void *arg, struct connector **out,
-	struct err *err)
+int connector_new(const struct directory_conf *conf, const struct dc_pool *pool, struct event_base *loop, connector_done done, void *arg,
+	struct connector **out, struct err *err)
 {
 	struct connector *connector = calloc(1, sizeof(*connector));
 	/* A few connects at once to the DC in use; a silent one being probed holds a thread until its deadline. */

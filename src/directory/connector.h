@@ -18,7 +18,7 @@ typedef void (*connector_done)(void *arg, size_t dc, struct ldap_conn *conn, uin
 
 /* Loads the section's CA file. conf and pool must outlive the connector. */
 PTA_MUST_CHECK int connector_new(const struct directory_conf *conf, const struct dc_pool *pool, struct event_base *loop, connector_done done, void *arg,
-				 struct connector **out, struct err *err);
+	struct connector **out, struct err *err);
 /* Joins the helpers: waits for what they do, at most connect_timeout but for DNS. NULL is allowed. */
 void connector_free(struct connector *connector);
 /* -PTA_EBUSY or -PTA_ENOMEM: nothing was started. */

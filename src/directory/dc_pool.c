@@ -24,7 +24,7 @@ struct dc {
 	enum dc_state state;
 	uint64_t up_since_us, retry_at_us;
 	struct backoff backoff; /* reset by an answered bind only: a DC that takes connections but answers nothing stays slow */
-	unsigned losses; /* binds lost since the last answer */
+	unsigned losses;	/* binds lost since the last answer */
 	uint64_t binds, failures;
 	uint32_t latency_us;
 	char last_error[256];
@@ -44,13 +44,14 @@ static void make_metrics(struct dc *dc, const char *directory, const char *serve
 {
 	static const char *const labels[] = {"directory", "dc", NULL}, *const with_outcome[] = {"directory", "dc", "outcome", NULL};
 	static const char *const outcomes[] = {[DC_ANSWERED] = "answered", [DC_LOST] = "lost", [DC_TIMED_OUT] = "timed_out", [DC_BUSY] = "busy"};
-	struct metric *connects = metric_new(METRIC_COUNTER, "pta_directory_connects_total", "Connections made to domain controllers, TLS included", with_outcome);
+	struct metric *connects =
+		metric_new(METRIC_COUNTER, "pta_directory_connects_total", "Connections made to domain controllers, TLS included", with_outcome);
 	struct metric *binds = metric_new(METRIC_COUNTER, "pta_directory_binds_total", "Binds sent to domain controllers, by how they ended", with_outcome);
 
 	dc->up = metric_at(metric_new(METRIC_GAUGE, "pta_directory_dc_up", "1 while the domain controller's breaker is closed", labels),
 		(const char *[]){directory, server});
-	dc->seconds = metric_at(metric_new(METRIC_HISTOGRAM, "pta_directory_bind_seconds", "From sending a bind to its answer", labels),
-		(const char *[]){directory, server});
+	dc->seconds = metric_at(
+		metric_new(METRIC_HISTOGRAM, "pta_directory_bind_seconds", "From sending a bind to its answer", labels), (const char *[]){directory, server});
 	dc->connected = metric_at(connects, (const char *[]){directory, server, "connected"});
 	dc->connect_failed = metric_at(connects, (const char *[]){directory, server, "failed"});
 	for (int i = 0; i < DC_OUTCOMES; i++)
@@ -170,8 +171,8 @@ static void count_failure(struct dc *dc, const char *err_text)
 
 static void log_down(const struct dc_pool *pool, const struct dc *dc, uint32_t wait_ms, const char *err_text)
 {
-	log_event(LOG_WARNING, "dc.down", F_STR("directory", pool->conf->name), F_STR("dc", dc->server.host), F_UINT("port", dc->server.port), F_STR("error", err_text),
-		F_MS("retry_in", wait_ms * 1000ull));
+	log_event(LOG_WARNING, "dc.down", F_STR("directory", pool->conf->name), F_STR("dc", dc->server.host), F_UINT("port", dc->server.port),
+		F_STR("error", err_text), F_MS("retry_in", wait_ms * 1000ull));
 }
 
 void dc_pool_connect_failed(struct dc_pool *pool, size_t index, unsigned living_connections, const char *err_text)

@@ -13,10 +13,10 @@
 struct dc_pool;
 
 enum dc_outcome {
-	DC_ANSWERED,	 /* a bind was answered, whatever the verdict */
-	DC_LOST,	 /* the connection broke behind a bind */
-	DC_TIMED_OUT,	 /* no answer within the time-out */
-	DC_BUSY,	 /* it said that it cannot serve */
+	DC_ANSWERED,  /* a bind was answered, whatever the verdict */
+	DC_LOST,      /* the connection broke behind a bind */
+	DC_TIMED_OUT, /* no answer within the time-out */
+	DC_BUSY,      /* it said that it cannot serve */
 	DC_OUTCOMES
 };
 

@@ -132,8 +132,8 @@ int dial(const struct directory_server *server, bool loopback_only, uint64_t dea
 			rc = 0;
 			break;
 		}
-		rc = err_set_errno(err, errno == ETIMEDOUT ? -PTA_ETIMEDOUT : -PTA_ENET, errno, "connecting to %s port %u (%s)", server->host, server->port,
-			address);
+		rc = err_set_errno(
+			err, errno == ETIMEDOUT ? -PTA_ETIMEDOUT : -PTA_ENET, errno, "connecting to %s port %u (%s)", server->host, server->port, address);
 	}
 	freeaddrinfo(list);
 	return rc;

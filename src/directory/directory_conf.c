@@ -20,9 +20,14 @@ const struct conf_row directory_conf_rows[] = {
 		"domain controllers, best first: host, host:port or [v6]:port; the first that works is used"),
 	CONF_ENUM(struct directory_conf, tls, tls_names, "ldaps",
 		"ldaps, starttls, or none: PASSWORDS CROSS THE CONNECTION UNENCRYPTED, taken for loopback addresses only"),
-	CONF_STRING(struct directory_conf, ca_file, NULL, "PEM file with the CA of the servers' certificates, or system for the system's store; required with TLS"),
+	CONF_STRING(
+		struct directory_conf, ca_file, NULL, "PEM file with the CA of the servers' certificates, or system for the system's store; required with TLS"),
 	CONF_LIST(struct directory_conf, suffixes, 64, NULL, "further UPN suffixes of this domain's users"),
-	{.key = "netbios", .type = CONF_T_STRING, .offset = offsetof(struct directory_conf, netbios), .min = 1, .max = 15,
+	{.key = "netbios",
+		.type = CONF_T_STRING,
+		.offset = offsetof(struct directory_conf, netbios),
+		.min = 1,
+		.max = 15,
 		.help = "NetBIOS name of the domain, for DOMAIN\\user"},
 	CONF_STRING(struct directory_conf, bind_dn, NULL,
 		"for directories other than AD: the DN to bind, with %u for the user part and %d for the domain part; AD binds the name as typed"),
@@ -138,7 +143,9 @@ static void check_servers(const struct directory_conf *conf, const char *path, s
 			if (seen[k].port == server->port && strcasecmp(seen[k].host, server->host) == 0)
 				conf_errors_add(errors, path, 0, "[directory %s] servers: '%s' is listed twice", conf->name, conf->servers.items[i]);
 		if (conf->tls != DIRECTORY_TLS_NONE && strcasecmp(server->host, "localhost") == 0)
-			conf_errors_add(errors, path, 0, "[directory %s] servers: libldap verifies the certificate of 'localhost' against this host's own name: write that name, or 127.0.0.1",
+			conf_errors_add(errors, path, 0,
+				"[directory %s] servers: libldap verifies the certificate of 'localhost' against this host's own name: write that name, or "
+				"127.0.0.1",
 				conf->name);
 		if (conf->tls == DIRECTORY_TLS_NONE && !server_is_loopback(server))
 			conf_errors_add(errors, path, 0,
@@ -156,7 +163,8 @@ static void check_ca_file(const struct directory_conf *conf, const char *path, s
 	if (conf->tls == DIRECTORY_TLS_NONE)
 		return;
 	if (!conf->ca_file) {
-		conf_errors_add(errors, path, 0, "[directory %s] ca_file is missing: a PEM file with the CA of the servers' certificates, or system", conf->name);
+		conf_errors_add(
+			errors, path, 0, "[directory %s] ca_file is missing: a PEM file with the CA of the servers' certificates, or system", conf->name);
 		return;
 	}
 	if (strcmp(conf->ca_file, "system") == 0)

@@ -13,15 +13,15 @@ enum directory_tls { DIRECTORY_LDAPS, DIRECTORY_STARTTLS, DIRECTORY_TLS_NONE };
 #define DIRECTORY_MAX_CONNECTIONS 256
 
 struct directory_conf {
-	char *name; /* the section's label: the domain, lower case */
-	int method; /* enum directory_method */
-	struct conf_list servers; /* "host" or "host:port" or "[v6]:port" */
-	int tls; /* enum directory_tls; none only to loopback addresses */
-	char *ca_file; /* a PEM file, or "system" */
+	char *name;		   /* the section's label: the domain, lower case */
+	int method;		   /* enum directory_method */
+	struct conf_list servers;  /* "host" or "host:port" or "[v6]:port" */
+	int tls;		   /* enum directory_tls; none only to loopback addresses */
+	char *ca_file;		   /* a PEM file, or "system" */
 	struct conf_list suffixes; /* further UPN suffixes */
 	char *netbios;
-	char *bind_dn; /* NULL: bind the name as typed (AD). Else a DN with %u and %d for directories that want one */
-	unsigned connections; /* per server, 1..256 */
+	char *bind_dn;		  /* NULL: bind the name as typed (AD). Else a DN with %u and %d for directories that want one */
+	unsigned connections;	  /* per server, 1..256 */
 	unsigned connect_timeout; /* ms: DNS, TCP and TLS of one try */
 	unsigned bind_timeout;	  /* ms: from the send to the answer */
 };

@@ -20,7 +20,7 @@
 struct ldap_conn {
 	LDAP *ld;
 	Sockbuf *sb; /* of ld */
-	int msgid; /* of the bind in flight, 0: none */
+	int msgid;   /* of the bind in flight, 0: none */
 	bool dead;
 	char tls_version[16];
 	struct ldap_io io;
@@ -50,9 +50,11 @@ static int set_options(LDAP *ld, const struct directory_conf *conf)
 	const int version = LDAP_VERSION3;
 	const struct timeval connect = {.tv_sec = conf->connect_timeout / 1000, .tv_usec = conf->connect_timeout % 1000 * 1000};
 
-	if (ldap_set_option(ld, LDAP_OPT_PROTOCOL_VERSION, &version) != LDAP_OPT_SUCCESS || ldap_set_option(ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF) != LDAP_OPT_SUCCESS ||
+	if (ldap_set_option(ld, LDAP_OPT_PROTOCOL_VERSION, &version) != LDAP_OPT_SUCCESS ||
+		ldap_set_option(ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF) != LDAP_OPT_SUCCESS ||
 		ldap_set_option(ld, LDAP_OPT_RESTART, LDAP_OPT_ON) != LDAP_OPT_SUCCESS ||
-		ldap_set_option(ld, LDAP_OPT_NETWORK_TIMEOUT, &connect) != LDAP_OPT_SUCCESS || ldap_set_option(ld, LDAP_OPT_TIMEOUT, &connect) != LDAP_OPT_SUCCESS ||
+		ldap_set_option(ld, LDAP_OPT_NETWORK_TIMEOUT, &connect) != LDAP_OPT_SUCCESS ||
+		ldap_set_option(ld, LDAP_OPT_TIMEOUT, &connect) != LDAP_OPT_SUCCESS ||
 		ldap_set_option(ld, LDAP_OPT_CONNECT_CB, &no_reconnect) != LDAP_OPT_SUCCESS)
 		return -PTA_ENOMEM;
 	return 0;
@@ -72,7 +74,8 @@ static const char *diagnostic(LDAP *ld, int rc, char *text, size_t cap)
 	return text;
 }
 
-static int start_tls(struct ldap_conn *conn, const struct directory_conf *conf, const struct directory_server *server, const struct ldap_tls *tls, struct err *err)
+static int start_tls(
+	struct ldap_conn *conn, const struct directory_conf *conf, const struct directory_server *server, const struct ldap_tls *tls, struct err *err)
 {
 	char text[256];
 	int rc;
@@ -85,8 +88,8 @@ static int start_tls(struct ldap_conn *conn, const struct directory_conf *conf, 
 	if (rc != LDAP_SUCCESS && clock_mono_us() >= conn->io.deadline_us)
 		return err_set(err, -PTA_ETIMEDOUT, "TLS with %s port %u: no answer in %u ms", server->host, server->port, conf->connect_timeout);
 	if (rc != LDAP_SUCCESS)
-		return err_set(err, -PTA_ETLS, "TLS with %s port %u: %s; does its certificate name %s, is it valid now, and is its CA in ca_file = %s?", server->host,
-			server->port, diagnostic(conn->ld, rc, text, sizeof(text)), server->host, conf->ca_file);
+		return err_set(err, -PTA_ETLS, "TLS with %s port %u: %s; does its certificate name %s, is it valid now, and is its CA in ca_file = %s?",
+			server->host, server->port, diagnostic(conn->ld, rc, text, sizeof(text)), server->host, conf->ca_file);
 	rc = ldap_tls_verify(conn->ld, conn->tls_version, err);
 	return rc < 0 ? err_prefix(err, rc, "TLS with %s port %u: the server ", server->host, server->port) : 0;
 }
@@ -98,7 +101,8 @@ static int make_handle(struct ldap_conn *conn, const struct directory_conf *conf
 	int rc;
 
 	/* The host in the URL is the name that the certificate must have. */
-	snprintf(url, sizeof(url), server->literal_v6 ? "%s://[%s]:%u" : "%s://%s:%u", conf->tls == DIRECTORY_LDAPS ? "ldaps" : "ldap", server->host, server->port);
+	snprintf(url, sizeof(url), server->literal_v6 ? "%s://[%s]:%u" : "%s://%s:%u", conf->tls == DIRECTORY_LDAPS ? "ldaps" : "ldap", server->host,
+		server->port);
 	rc = ldap_init_fd(conn->io.fd, LDAP_PROTO_EXT, url, &conn->ld);
 	if (rc != LDAP_SUCCESS)
 		return err_set(err, -PTA_ENOMEM, "libldap gives no handle for %s: %s", url, ldap_err2string(rc));

@@ -19,7 +19,7 @@ struct ldap_conn;
 /* DNS, TCP and TLS (LDAPS or StartTLS) with certificate and name verified. Errors: -PTA_ENET, -PTA_ETIMEDOUT, -PTA_ETLS,
  * -PTA_EPERM (no TLS and not loopback), -PTA_ENOMEM; the text names server, step and answer. No credentials are sent. */
 PTA_MUST_CHECK int ldap_conn_open(const struct directory_conf *conf, const struct directory_server *server, const struct ldap_tls *tls, uint64_t deadline_us,
-				  struct ldap_conn **out, struct err *err);
+	struct ldap_conn **out, struct err *err);
 /* Sends an unbind if it still can. NULL is allowed. Take the fd out of the event loop before. */
 void ldap_conn_close(struct ldap_conn *conn);
 int ldap_conn_fd(const struct ldap_conn *conn);

@@ -60,8 +60,8 @@ static int load(LDAP *ld, const char *ca_file, void **ctx)
 	/* GnuTLS builds of libldap ignore the lowest version: ldap_tls_verify() looks again. */
 	if (demand(ld) < 0 || ldap_set_option(ld, LDAP_OPT_X_TLS_PROTOCOL_MIN, &min) != LDAP_OPT_SUCCESS ||
 		ldap_set_option(ld, LDAP_OPT_X_TLS_CACERTFILE, ca_file) != LDAP_OPT_SUCCESS ||
-		ldap_set_option(ld, LDAP_OPT_X_TLS_NEWCTX, &client) != LDAP_OPT_SUCCESS ||
-		ldap_get_option(ld, LDAP_OPT_X_TLS_CTX, ctx) != LDAP_OPT_SUCCESS || !*ctx)
+		ldap_set_option(ld, LDAP_OPT_X_TLS_NEWCTX, &client) != LDAP_OPT_SUCCESS || ldap_get_option(ld, LDAP_OPT_X_TLS_CTX, ctx) != LDAP_OPT_SUCCESS ||
+		!*ctx)
 		return -PTA_ETLS;
 	return 0;
 }

@@ -18,7 +18,7 @@
 
 /* Owned by whoever made it; lent to the validator between validator_start() and done(). */
 struct job {
-	struct mail mail; /* for the validator's own queueing */
+	struct mail mail;	    /* for the validator's own queueing */
 	char id[RANDOM_ID_LEN + 1]; /* the request id, for every log line */
 	struct credential credential;
 	struct secret *password;
@@ -41,7 +41,7 @@ struct dc_report {
 	const char *state; /* "up", "down", "probing", "unknown" */
 	unsigned connections, busy;
 	uint64_t binds, failures;
-	uint32_t latency_us; /* smoothed bind latency */
+	uint32_t latency_us;  /* smoothed bind latency */
 	uint64_t retry_in_ms; /* while down */
 	char last_error[256];
 };

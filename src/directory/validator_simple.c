@@ -18,7 +18,7 @@
 #define GROW_PAUSE_US 1000000ull       /* after a connect failed beside living connections */
 #define QUEUE_FACTOR 4		       /* jobs taken at most, in connections */
 #define STOP_POLL_US 10000ull
-#define FRESH_US 1000ull	       /* idle for less: the server has hardly closed meanwhile */
+#define FRESH_US 1000ull /* idle for less: the server has hardly closed meanwhile */
 
 /* One connection and the bind on it. */
 struct slot {
@@ -258,7 +258,8 @@ static bool send_bind(struct slot *slot, struct job *job)
 		name = (const char *)v->name.data;
 	}
 	if (job->step) {
-		snprintf(err.text, sizeof(err.text), "%s port %u %s", host_of(v, slot->dc), dc_pool_server(v->pool, slot->dc)->port, ldap_conn_tls_version(slot->conn));
+		snprintf(err.text, sizeof(err.text), "%s port %u %s", host_of(v, slot->dc), dc_pool_server(v->pool, slot->dc)->port,
+			ldap_conn_tls_version(slot->conn));
 		step(job, "connect", slot->connect_us, err.text);
 	}
 	slot->since_us = clock_mono_us();
@@ -279,7 +280,8 @@ static bool send_bind(struct slot *slot, struct job *job)
 		return true;
 	}
 	note_bound(v, slot->dc, DC_LOST, 0, err.text);
-	log_event(LOG_NOTICE, "bind.not_sent", F_STR("request", job->id), F_STR("directory", v->base.conf->name), F_STR("dc", host_of(v, slot->dc)), F_STR("error", err.text));
+	log_event(LOG_NOTICE, "bind.not_sent", F_STR("request", job->id), F_STR("directory", v->base.conf->name), F_STR("dc", host_of(v, slot->dc)),
+		F_STR("error", err.text));
 	take_job(slot);
 	close_slot(slot);
 	put_back_first(v, job);
@@ -387,7 +389,8 @@ static void on_answer(struct slot *slot)
 	job = take_job(slot);
 	note_bound(v, slot->dc, health == AD_STATUS_BUSY ? DC_BUSY : DC_ANSWERED, took, verdict.detail);
 	if (health == AD_STATUS_FAULT)
-		log_event(LOG_ERR, "bind.fault", F_STR("request", job->id), F_STR("directory", v->base.conf->name), F_STR("dc", verdict.dc), F_STR("answer", verdict.detail));
+		log_event(LOG_ERR, "bind.fault", F_STR("request", job->id), F_STR("directory", v->base.conf->name), F_STR("dc", verdict.dc),
+			F_STR("answer", verdict.detail));
 	/* The DC's next work first, then what is to be done with this answer. */
 	if (!ldap_conn_reusable(slot->conn))
 		close_slot(slot);

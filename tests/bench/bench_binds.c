@@ -12,8 +12,14 @@ void bench_init(struct bench *bench, int argc, char **argv)
 		fprintf(stderr, "usage: %s HOST PORT CA BIND_DN PASSWORD_FORMAT USERS IN_FLIGHT BINDS\n", argv[0]);
 		exit(2);
 	}
-	*bench = (struct bench){.host = argv[1], .port = (unsigned)strtoul(argv[2], NULL, 10), .ca = argv[3], .bind_dn = argv[4], .password = argv[5],
-		.users = (unsigned)strtoul(argv[6], NULL, 10), .in_flight = (unsigned)strtoul(argv[7], NULL, 10), .binds = (unsigned)strtoul(argv[8], NULL, 10)};
+	*bench = (struct bench){.host = argv[1],
+		.port = (unsigned)strtoul(argv[2], NULL, 10),
+		.ca = argv[3],
+		.bind_dn = argv[4],
+		.password = argv[5],
+		.users = (unsigned)strtoul(argv[6], NULL, 10),
+		.in_flight = (unsigned)strtoul(argv[7], NULL, 10),
+		.binds = (unsigned)strtoul(argv[8], NULL, 10)};
 	bench->took_us = calloc(bench->binds, sizeof(*bench->took_us));
 	if (!bench->took_us || bench->in_flight == 0 || bench->users == 0 || bench->binds < bench->in_flight) {
 		fprintf(stderr, "%s: bad numbers\n", argv[0]);
@@ -55,8 +61,8 @@ int bench_report(struct bench *bench, const char *what)
 
 	qsort(bench->took_us, bench->done, sizeof(*bench->took_us), compare);
 	printf("%s, %u in flight: %.0f/s, p50 %.3f ms, p99 %.3f ms, %.1f us of CPU a bind, %u failed\n", what, bench->in_flight, bench->done / seconds,
-		bench->took_us[bench->done / 2] / 1e3, bench->took_us[(size_t)bench->done * 99 / 100] / 1e3,
-		(double)bench->cpu_us / bench->done, bench->failed);
+		bench->took_us[bench->done / 2] / 1e3, bench->took_us[(size_t)bench->done * 99 / 100] / 1e3, (double)bench->cpu_us / bench->done,
+		bench->failed);
 	free(bench->took_us);
 	return bench->failed > 0;
 }

@@ -123,8 +123,10 @@ static bool answer_bind(struct peer *p, int id)
 	enum double_act act = act_of(d);
 	size_t len;
 
+	if (act == ACT_RENEGOTIATE)
+		must(SSL_renegotiate(p->ssl) == 1 && SSL_do_handshake(p->ssl) == 1, "SSL_renegotiate");
 	pthread_mutex_lock(&d->lock);
-	while ((act == ACT_SILENT_BIND || (act == ACT_HOLD_BIND && !d->released)) && !d->stopping)
+	while ((act == ACT_SILENT_BIND || act == ACT_RENEGOTIATE || (act == ACT_HOLD_BIND && !d->released)) && !d->stopping)
 		pthread_cond_wait(&d->changed, &d->lock);
 	len = make_answer(out, id, LDAP_RES_BIND, d->result, d->diagnostic);
 	pthread_mutex_unlock(&d->lock);

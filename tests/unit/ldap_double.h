@@ -21,6 +21,7 @@ enum double_act {
 	ACT_WRONG_TYPE,	     /* success, of a search */
 	ACT_BROKEN_ANSWER,   /* bytes that are not LDAP */
 	ACT_HUGE_ANSWER,     /* announces a gigabyte */
+	ACT_RENEGOTIATE,     /* TLS 1.2: asks for a new handshake instead of answering, and says no more */
 	ACT_ANSWER_GOODBYE,  /* answers, then a notice of disconnection, and closes */
 	ACT_INJECT_STARTTLS, /* success for the bind to come, in the clear behind StartTLS's answer */
 };
@@ -38,7 +39,7 @@ void ldap_double_result(struct ldap_double *d, int result, const char *diagnosti
 void ldap_double_release(struct ldap_double *d); /* lets held binds, now and later, be answered */
 void ldap_double_drop(struct ldap_double *d);	 /* closes every connection */
 unsigned ldap_double_binds(struct ldap_double *d);
-unsigned ldap_double_connections(struct ldap_double *d); /* accepted so far */
+unsigned ldap_double_connections(struct ldap_double *d);	/* accepted so far */
 void ldap_double_wait_binds(struct ldap_double *d, unsigned n); /* until at least n binds came */
 /* Of the last bind. */
 bool ldap_double_saw(struct ldap_double *d, const char *name, const char *password);

@@ -38,8 +38,7 @@ static const struct row rows[] = {
 	{49, AD("773"), VERDICT(VERDICT_PASSWORD_MUST_CHANGE, true)},
 	{49, AD("775"), VERDICT(VERDICT_ACCOUNT_LOCKED, false)},
 	{49, AD("57"), UNAVAILABLE(REASON_AGENT_ERROR, AD_STATUS_FAULT)},
-	{49, "80090346: LdapErr: DSID-0C0906B0, comment: AcceptSecurityContext error, data 80090346, v4563",
-		UNAVAILABLE(REASON_AGENT_ERROR, AD_STATUS_FAULT)},
+	{49, "80090346: LdapErr: DSID-0C0906B0, comment: AcceptSecurityContext error, data 80090346, v4563", UNAVAILABLE(REASON_AGENT_ERROR, AD_STATUS_FAULT)},
 	/* sub-codes that nobody knows */
 	{49, AD("999"), UNAVAILABLE(REASON_AGENT_ERROR, AD_STATUS_FAULT)},
 	{49, AD("0"), UNAVAILABLE(REASON_AGENT_ERROR, AD_STATUS_FAULT)},
@@ -88,8 +87,8 @@ static void every_row_of_the_table(void **state)
 
 		health = ad_status_bind(row->result, row->diagnostic, row->diagnostic ? strlen(row->diagnostic) : 0, &verdict);
 		if (verdict.code != row->code || verdict.reason != row->reason || verdict.password_proved != row->proved || health != row->health)
-			fail_msg("row %zu (%d, %s): code %d reason %d proved %d health %d", i, row->result, row->diagnostic ? row->diagnostic : "NULL", verdict.code,
-				verdict.reason, verdict.password_proved, health);
+			fail_msg("row %zu (%d, %s): code %d reason %d proved %d health %d", i, row->result, row->diagnostic ? row->diagnostic : "NULL",
+				verdict.code, verdict.reason, verdict.password_proved, health);
 		assert_true(verdict.password_sent);
 		assert_string_equal(verdict.dc, "dc1");
 		assert_int_equal(verdict.directory_us, 7);

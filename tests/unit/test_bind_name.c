@@ -49,8 +49,29 @@ static void a_template_takes_user_and_domain(void **state)
 static void what_is_typed_stays_one_value(void **state)
 {
 	static const char *const users[] = {
-		"anna", "a,b", "a=b", "a+b", "a\"b", "a\\b", "a<b>c", "a;b", "#hex", " lead", "trail ", "  ", "x,ou=admins", "x+cn=y", "\\2c", "\xc3\xbc\xe2\x82\xac", "%u%d", "#", "a#", "\\",
-		"a b", ",,,,", "*()",
+		"anna",
+		"a,b",
+		"a=b",
+		"a+b",
+		"a\"b",
+		"a\\b",
+		"a<b>c",
+		"a;b",
+		"#hex",
+		" lead",
+		"trail ",
+		"  ",
+		"x,ou=admins",
+		"x+cn=y",
+		"\\2c",
+		"\xc3\xbc\xe2\x82\xac",
+		"%u%d",
+		"#",
+		"a#",
+		"\\",
+		"a b",
+		",,,,",
+		"*()",
 	};
 
 	(void)state;

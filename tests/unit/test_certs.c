@@ -24,7 +24,8 @@ static void write_pem(const char *path, const struct buf *pem)
 
 void test_certs_init(struct test_certs *certs, const char *const *names)
 {
-	struct buf ca_pem PTA_CLEANUP(buf_done) = BUF_INIT(65536), cert_pem PTA_CLEANUP(buf_done) = BUF_INIT(65536), key_pem PTA_CLEANUP(buf_done) = BUF_INIT(65536);
+	struct buf ca_pem PTA_CLEANUP(buf_done) = BUF_INIT(65536), cert_pem PTA_CLEANUP(buf_done) = BUF_INIT(65536),
+			  key_pem PTA_CLEANUP(buf_done) = BUF_INIT(65536);
 	EVP_PKEY *ca_key = NULL, *key = NULL;
 	X509 *ca = NULL, *cert = NULL;
 	struct err err = {"?"};

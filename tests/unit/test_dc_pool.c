@@ -246,7 +246,8 @@ static void binds_are_counted_and_latency_is_smoothed(void **state)
 	assert_in_range(report_of(pool, 1).latency_us, 1600, 1800);
 	metrics_render(&text);
 	assert_non_null(strstr((const char *)text.data, "pta_directory_dc_up{directory=\"example.com\",dc=\"b.example.com:1636\"} 1"));
-	assert_non_null(strstr((const char *)text.data, "pta_directory_binds_total{directory=\"example.com\",dc=\"b.example.com:1636\",outcome=\"answered\"} 101"));
+	assert_non_null(
+		strstr((const char *)text.data, "pta_directory_binds_total{directory=\"example.com\",dc=\"b.example.com:1636\",outcome=\"answered\"} 101"));
 }
 
 int main(void)

@@ -20,7 +20,8 @@
 static struct test_certs certs; /* for 127.0.0.1 */
 
 /* One job and its outcome. */
-struct try {
+struct
+try {
 	struct job job;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
@@ -138,7 +139,9 @@ static struct ldap_double *open_double(struct section *s, enum double_act act)
 }
 
 static const struct slapd_user users[] = {
-	{"anna", "right-one"}, {"j\xc3\xb6rg", "p\xc3\xa4ss w\xc3\xb6rd"}, {NULL, NULL},
+	{"anna", "right-one"},
+	{"j\xc3\xb6rg", "p\xc3\xa4ss w\xc3\xb6rd"},
+	{NULL, NULL},
 };
 
 static void slapd_section(struct section *s, const struct slapd_bed *bed, int tls)
@@ -238,7 +241,8 @@ static void every_answer_crosses_the_wire(void **state)
 		{49, "80090308: LdapErr: DSID-0C090439, comment: AcceptSecurityContext error, data 52e, v4563", VERDICT_INVALID_CREDENTIALS, 0, false},
 		{49, "80090308: LdapErr: DSID-0C090439, comment: AcceptSecurityContext error, data 775, v4563", VERDICT_ACCOUNT_LOCKED, 0, false},
 		{49, "80090308: LdapErr: DSID-0C090439, comment: AcceptSecurityContext error, data 773, v4563", VERDICT_PASSWORD_MUST_CHANGE, 0, true},
-		{49, "80090346: LdapErr: DSID-0C0906B0, comment: AcceptSecurityContext error, data 80090346, v4563", VERDICT_UNAVAILABLE, REASON_AGENT_ERROR, false},
+		{49, "80090346: LdapErr: DSID-0C0906B0, comment: AcceptSecurityContext error, data 80090346, v4563", VERDICT_UNAVAILABLE, REASON_AGENT_ERROR,
+			false},
 		{53, "unwilling", VERDICT_UNAVAILABLE, REASON_AGENT_ERROR, false},
 		{8, "stronger", VERDICT_UNAVAILABLE, REASON_AGENT_ERROR, false},
 		{10, "referral", VERDICT_UNAVAILABLE, REASON_AGENT_ERROR, false},
@@ -403,6 +407,23 @@ static void what_was_sent_is_never_sent_again(void **state)
 		ldap_double_free(bad);
 		ldap_double_free(good);
 	}
+}
+
+/* libldap answers a request to renegotiate with a handshake that spins on a silent peer. */
+static void renegotiation_does_not_stop_the_thread(void **state)
+{
+	struct section s;
+	struct ldap_double *d = open_double(&s, ACT_RENEGOTIATE);
+
+	(void)state;
+	assert_int_equal(SSL_CTX_set_max_proto_version(certs.server, TLS1_2_VERSION), 1);
+	section_open(&s);
+	assert_verdict(try_one(s.v, "anna", "p"), VERDICT_UNAVAILABLE, REASON_DIRECTORY_UNREACHABLE, true);
+	ldap_double_act(d, ACT_ANSWER);
+	assert_verdict(try_one(s.v, "anna", "p"), VERDICT_SUCCESS, 0, true);
+	section_close(&s);
+	ldap_double_free(d);
+	assert_int_equal(SSL_CTX_set_max_proto_version(certs.server, 0), 1);
 }
 
 static void a_late_answer_is_not_the_next_ones(void **state)
@@ -677,6 +698,7 @@ int main(void)
 		cmocka_unit_test(a_black_hole_is_passed_over),
 		cmocka_unit_test(with_every_server_down_jobs_end_at_once_and_unsent),
 		cmocka_unit_test(what_was_sent_is_never_sent_again),
+		cmocka_unit_test(renegotiation_does_not_stop_the_thread),
 		cmocka_unit_test(a_late_answer_is_not_the_next_ones),
 		cmocka_unit_test(a_goodbye_behind_an_answer_ends_the_connection),
 		cmocka_unit_test(a_connection_closed_while_idle_costs_nobody_anything),
