@@ -25,6 +25,7 @@ def agent(system, service, slapd):
     return agent
 
 
+@pytest.mark.concurrent
 def test_agent_reloads_a_good_configuration(service, agent):
     agent.write(**{f"directory {slapd_bed.DOMAIN}": {"connections": 3}})
     agent.reload()
@@ -51,6 +52,7 @@ def test_agent_refuses_a_reload_that_needs_a_restart(service, agent):
     assert works(service)
 
 
+@pytest.mark.concurrent
 def test_service_reloads_or_keeps_the_old_configuration(service, agent):
     service.write(deadline="4s")
     service.reload()
@@ -125,6 +127,7 @@ def test_test_command_shows_steps_and_verdict(agent):
     assert "invalid_credentials" in output
 
 
+@pytest.mark.concurrent
 def test_status_and_lists(service, agent):
     assert works(service)
     assert service.json("status")["agents_online"] == 1

@@ -142,7 +142,7 @@ class Parked:
 
 
 def polls_parked(served, number):
-    until(lambda: served.main.metric("pta_service_polls_parked") == number, f"{number} parked polls")
+    until(lambda: served.main.status()["polls"] == number, f"{number} parked polls")
 
 
 def test_document_is_well_formed(document):
@@ -268,7 +268,7 @@ def test_poll_and_results(document, served):
         thread.join()
         assert answers[0].json["reason"] == "overloaded"
     # The same poll again takes the place of the first, and there is an end to parking.
-    others = served.main.metric("pta_service_polls_parked")
+    others = served.main.status()["polls"]
     parked = [Parked(served, rogue.polls + 1)]
     polls_parked(served, others + 1)
     parked.append(Parked(served, rogue.polls + 1))

@@ -105,6 +105,7 @@ def test_agent_killed_under_load_makes_no_wrong_verdict(system, service, slapd):
     assert not load.errors
 
 
+@pytest.mark.concurrent
 def test_killed_agents_requests_are_told_apart(system, service, slapd_for):
     """What the dead agent held is answered agent_lost at once; what it did not hold yet is answered by the other one."""
     beds = [slapd_for(), slapd_for()]
@@ -175,6 +176,7 @@ def test_active_directory_restart_is_survived(system, ad):
     assert ad.bad_passwords(account) == 0
 
 
+@pytest.mark.concurrent
 def test_hanging_controller_is_a_time_out_that_is_not_sent_again(system, ad):
     service = system.service()
     service.domain(DOMAIN)
@@ -213,6 +215,7 @@ def test_black_hole_alone_is_unreachable(system, ad):
     assert answer.json["reason"] in ("directory_unreachable", "no_agent"), answer
 
 
+@pytest.mark.concurrent
 def test_silent_handshake_is_cut(system, ad):
     """A peer that accepts and says nothing does not hold the agent: the next controller answers."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -286,6 +289,7 @@ def test_plain_ldap_is_refused_by_the_configuration(system, service, slapd, sect
     assert failed.status == 3 and word in failed.output and agent.conf in failed.output
 
 
+@pytest.mark.concurrent
 def test_daemons_start_degraded(system, slapd_for):
     """The agent starts before the service and before the directory, and finds both when they come."""
     service = system.service()
@@ -302,6 +306,7 @@ def test_daemons_start_degraded(system, slapd_for):
     answered(service, upn(1), password(1))
 
 
+@pytest.mark.concurrent
 def test_stopped_agent_finishes_what_it_holds(system, service, slapd_for):
     bed = slapd_for()
     agent = system.agent(service, {slapd_bed.DOMAIN: slapd_section(bed)})

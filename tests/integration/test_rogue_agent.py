@@ -149,11 +149,3 @@ def test_token_serves_one_key_and_repeats_its_certificate(service, rogue):
     assert first.json["certificate"] == again.json["certificate"]
     answer = rogue.register(token, ec.generate_private_key(ec.SECP256R1()))
     assert (answer.status, answer.json["error"]) == (403, "token"), answer
-
-
-def test_replayed_poll_number_gets_nothing_twice(service, rogue, holding):
-    asked, request = holding
-    answer = rogue.poll(number=rogue.polls)
-    assert answer.status != 200 or all(other["id"] != request["id"] for other in answer.json["requests"])
-    rogue.results({"id": request["id"], "attempt": request["attempt"], "declined": "overloaded"})
-    assert asked.wait().json["verdict"] == "unavailable"

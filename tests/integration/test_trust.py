@@ -70,6 +70,7 @@ def test_token_of_another_service_is_refused_by_its_ca(system, service, slapd):
     assert "certificate" in failed.output.lower() and not os.path.exists(agent.certificate[0])
 
 
+@pytest.mark.concurrent
 def test_registering_again_keeps_the_identity(system, service, slapd):
     agent = system.agent(service, section(slapd))
     service.wait_agents(1)
@@ -82,6 +83,7 @@ def test_registering_again_keeps_the_identity(system, service, slapd):
     assert works(service) and len(service.agents()) == 1
 
 
+@pytest.mark.concurrent
 def test_renewal_while_running(system, service, slapd):
     agent = system.agent(service, section(slapd))
     service.wait_agents(1)
@@ -146,6 +148,7 @@ def test_revoked_agent_is_cut_off(system, service, slapd):
     assert agent.daemon.alive()
 
 
+@pytest.mark.concurrent
 def test_revoked_agents_requests_are_lost_at_once_and_its_results_discarded(system, service, make_folder, ca):
     bed = Slapd(make_folder("slapd"), ca, users=5)
     try:
@@ -163,6 +166,7 @@ def test_revoked_agents_requests_are_lost_at_once_and_its_results_discarded(syst
         bed.close()
 
 
+@pytest.mark.concurrent
 def test_disabled_agent_drains(system, service, make_folder, ca, slapd):
     bed = Slapd(make_folder("slapd"), ca, users=5)
     try:
