@@ -221,7 +221,7 @@ static void *serve(void *arg)
 		goto end;
 	case ACT_HALF_HANDSHAKE:
 		put(p, half, sizeof(half));
-		/* fall through */
+		__attribute__((fallthrough));
 	case ACT_SILENT_ACCEPT:
 		while (recv(p->fd, &byte, 1, 0) > 0)
 			;
