@@ -39,6 +39,11 @@ struct server {
 	atomic_uint connections, in_flight; /* for reports */
 };
 
+struct answered {
+	struct job *job;
+	struct verdict verdict;
+};
+
 struct simple {
 	struct validator base;
 	struct dc_pool *pool;
@@ -52,7 +57,9 @@ struct simple {
 	struct mail stop; /* posted to jobs */
 	bool stopping;
 	struct event_base *loop;
-	struct event *jobs_event, *timer;
+	struct event *jobs_event, *answered_event, *timer;
+	struct answered *answered; /* `connections` of them */
+	unsigned nanswered;
 	uint64_t timer_at_us; /* UINT64_MAX: not armed */
 	struct connector *connector;
 	struct mail *waiting, **waiting_last;
@@ -365,16 +372,32 @@ static void dispatch(struct simple *v)
 		grow(v, dc, 1);
 }
 
+/* At the end of the loop's turn, so that whoever takes the outcomes is woken once for all that the turn brought. */
+static void on_answered(evutil_socket_t fd, short what, void *arg)
+{
+	struct simple *v = arg;
+	unsigned n = v->nanswered;
+
+	(void)fd;
+	(void)what;
+	v->nanswered = 0;
+	for (unsigned i = 0; i < n; i++) {
+		step(v->answered[i].job, "bind", v->answered[i].verdict.directory_us, v->answered[i].verdict.detail);
+		finish(v, v->answered[i].job, &v->answered[i].verdict);
+	}
+}
+
 static void on_answer(struct slot *slot)
 {
 	struct simple *v = slot->v;
 	enum ad_status_health health = AD_STATUS_WELL;
-	struct verdict verdict = {0};
+	struct answered *answered = &v->answered[v->nanswered];
+	struct verdict *verdict = &answered->verdict;
 	struct err err;
 	struct job *job;
 	uint64_t took;
 	size_t dc;
-	int r = ldap_conn_bind_answer(slot->conn, &verdict, &health, &err);
+	int r = ldap_conn_bind_answer(slot->conn, verdict, &health, &err);
 
 	if (r == 0)
 		return;
@@ -384,22 +407,23 @@ static void on_answer(struct slot *slot)
 		return;
 	}
 	took = clock_mono_us() - slot->since_us;
-	verdict.directory_us = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
-	memcpy(verdict.dc, host_of(v, slot->dc), sizeof(verdict.dc));
-	job = take_job(slot);
-	note_bound(v, slot->dc, health == AD_STATUS_BUSY ? DC_BUSY : DC_ANSWERED, took, verdict.detail);
+	verdict->directory_us = took < UINT32_MAX ? (uint32_t)took : UINT32_MAX;
+	memcpy(verdict->dc, host_of(v, slot->dc), sizeof(verdict->dc));
+	answered->job = job = take_job(slot);
+	note_bound(v, slot->dc, health == AD_STATUS_BUSY ? DC_BUSY : DC_ANSWERED, took, verdict->detail);
 	if (health == AD_STATUS_FAULT)
-		log_event(LOG_ERR, "bind.fault", F_STR("request", job->id), F_STR("directory", v->base.conf->name), F_STR("dc", verdict.dc),
-			F_STR("answer", verdict.detail));
-	/* The DC's next work first, then what is to be done with this answer. */
+		log_event(LOG_ERR, "bind.fault", F_STR("request", job->id), F_STR("directory", v->base.conf->name), F_STR("dc", verdict->dc),
+			F_STR("answer", verdict->detail));
+	if (v->nanswered++ == 0)
+		event_active(v->answered_event, EV_TIMEOUT, 0);
 	if (!ldap_conn_reusable(slot->conn))
 		close_slot(slot);
 	else if (v->waiting && pick(v, &dc) && dc == slot->dc)
 		send_bind(slot, next_waiting(v));
-	step(job, "bind", took, verdict.detail);
-	finish(v, job, &verdict);
 	if (v->waiting || health == AD_STATUS_BUSY)
 		dispatch(v);
+	if (v->nanswered == v->base.conf->connections)
+		on_answered(-1, 0, v);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg)
@@ -596,6 +620,9 @@ static void simple_free(struct simple *v)
 		event_free(v->jobs_event);
 	if (v->timer)
 		event_free(v->timer);
+	if (v->answered_event)
+		event_free(v->answered_event);
+	free(v->answered);
 	mailbox_free(v->jobs);
 	if (v->loop)
 		event_base_free(v->loop);
@@ -651,7 +678,9 @@ static int simple_open(const struct directory_conf *conf, struct validator **out
 		goto fail;
 	v->jobs_event = event_new(v->loop, mailbox_fd(v->jobs), EV_READ | EV_PERSIST, on_jobs, v);
 	v->timer = evtimer_new(v->loop, on_timer, v);
-	if (!v->jobs_event || !v->timer || event_add(v->jobs_event, NULL) < 0)
+	v->answered_event = event_new(v->loop, -1, 0, on_answered, v);
+	v->answered = calloc(conf->connections, sizeof(*v->answered));
+	if (!v->jobs_event || !v->timer || !v->answered_event || !v->answered || event_add(v->jobs_event, NULL) < 0)
 		goto fail;
 	r = connector_new(conf, v->pool, v->loop, on_connected, v, &v->connector, err);
 	if (r < 0)
