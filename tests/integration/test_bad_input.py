@@ -1,9 +1,14 @@
 """What a client should not send: each gets its clear error, and the service goes on."""
 
 import json
+import select
 import socket
+import ssl
+import time
 
 import pytest
+
+from bed.process import PATIENCE
 
 GOOD = {"username": "nobody@corp.example.com", "password": "whatever"}
 
@@ -138,3 +143,27 @@ def test_password_in_an_error_stays_out_of_answer_and_log(client, office):
     for data in (b'{"username":"a@b","password":"Geheim-im-Fehler","password":"Geheim-im-Fehler"}', b'{"username":"a@b","password":"Geheim-im-Fehler'):
         assert b"Geheim-im-Fehler" not in client.post("/v1/signin", data).body
     assert "Geheim-im-Fehler" not in "\n".join(office.daemon.log.lines)
+
+
+def test_dripping_requests_are_cut_off(client, office):
+    """A byte now and then keeps no connection: a request has one deadline for all of it."""
+    dripping = {}
+    for port in (office.signin_port, office.agent_port):
+        sock = client.context.wrap_socket(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE), server_hostname="127.0.0.1")
+        sock.setblocking(False)
+        dripping[sock] = iter(head(office) + b"{" + b" " * 10_000)
+    deadline = time.monotonic() + PATIENCE
+    while dripping:
+        assert time.monotonic() < deadline, "they drip on and on"
+        for sock in select.select(list(dripping), [], [], 0.1)[0]:
+            try:
+                assert status_of(sock) in (408, None)
+            except ssl.SSLWantReadError:
+                continue  # TLS's own: session tickets
+            sock.close()
+            del dripping[sock]
+        for sock, data in dripping.items():
+            try:
+                sock.send(bytes([next(data)]))
+            except OSError:
+                continue  # it was cut between the two: select() tells next
