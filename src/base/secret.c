@@ -130,3 +130,13 @@ void secret_wipe(void *data, size_t len)
 	if (len)
 		OPENSSL_cleanse(data, len);
 }
+
+#define STACK_WIPED 8192
+
+/* Not inlined: its array must lie where the frames of the functions called before lay. */
+__attribute__((noinline)) void secret_wipe_stack(void)
+{
+	unsigned char below[STACK_WIPED];
+
+	OPENSSL_cleanse(below, sizeof(below));
+}

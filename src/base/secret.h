@@ -40,4 +40,8 @@ bool secret_equal(const struct secret *a, const struct secret *b);
 /* Wipes memory that is not a secret but held one; never optimised away. NULL with 0 is allowed. */
 void secret_wipe(void *data, size_t len);
 
+/* Wipes the stack below the caller's frame, as deep as a library goes that was just handed a secret: its functions leave
+ * what they worked on behind them. Costs as much as writing 8 KiB. */
+void secret_wipe_stack(void);
+
 #endif

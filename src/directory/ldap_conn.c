@@ -246,6 +246,7 @@ int ldap_conn_bind(struct ldap_conn *conn, const char *name, struct secret *pass
 	conn->io.secret = true;
 	rc = ldap_sasl_bind(conn->ld, name, LDAP_SASL_SIMPLE, &credentials, NULL, NULL, &conn->msgid);
 	conn->io.secret = false;
+	secret_wipe_stack();
 	*sent = rc == LDAP_SUCCESS || conn->io.sent != before;
 	if (rc == LDAP_SUCCESS)
 		return 0;
