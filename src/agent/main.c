@@ -1,7 +1,4 @@
 /* pta-agent: the table of commands. Options without a command belong to run, so that `pta-agent --check-config` works. */
-#include <stdlib.h>
-#include <string.h>
-
 #include <curl/curl.h>
 
 #include "agent/commands.h"
@@ -73,31 +70,13 @@ static const struct cli_program program = {
 	.version = PACKAGE_VERSION,
 	.purpose = "Validates passwords of cloud sign-ins on this network's domain controllers.",
 	.commands = commands,
+	.bare = "run",
 };
-
-static bool names_command(const char *arg)
-{
-	return arg[0] != '-' || strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0 || strcmp(arg, "--version") == 0;
-}
 
 int main(int argc, char **argv)
 {
-	char run[] = "run";
-	char **with_run;
-	int r;
-
 	/* Before any thread, and for the URL parser of the configuration. */
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return cli_fail(PROGRAM, CLI_FAILED, "libcurl does not start");
-	if (argc < 2 || names_command(argv[1]))
-		return cli_main(&program, argc, argv);
-	with_run = calloc((size_t)argc + 2, sizeof(*with_run));
-	if (!with_run)
-		return cli_fail(PROGRAM, CLI_FAILED, "out of memory");
-	with_run[0] = argv[0];
-	with_run[1] = run;
-	memcpy(with_run + 2, argv + 1, (size_t)(argc - 1) * sizeof(*argv));
-	r = cli_main(&program, argc + 1, with_run);
-	free(with_run);
-	return r;
+	return cli_main(&program, argc, argv);
 }

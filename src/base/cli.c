@@ -350,6 +350,12 @@ static int dispatch(const struct cli_program *program, int argc, char **argv)
 		return CLI_OK;
 	}
 	command = find_command(program, argc, argv, &words);
+	if (!command && argv[0][0] == '-' && program->bare) {
+		char *bare[] = {(char *)(uintptr_t)program->bare};
+
+		command = find_command(program, 1, bare, &words);
+		words = 0; /* none of them is in argv, which has the program's name before it */
+	}
 	if (!command)
 		return unknown_command(program, argc, argv);
 	return run_command(program, command, argc - words + 1, argv + words - 1);

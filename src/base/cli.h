@@ -54,6 +54,7 @@ struct cli_command {
 struct cli_program {
 	const char *name, *version, *purpose;
 	const struct cli_command *commands;
+	const char *bare; /* the command that options without a command belong to; NULL: none */
 };
 
 /* --help and --version go to stdout with 0; bad usage to stderr with CLI_USAGE and "see 'pta-agent register --help'".

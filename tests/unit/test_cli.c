@@ -84,7 +84,7 @@ static const struct cli_command commands[] = {
 	{0},
 };
 
-static const struct cli_program program = {.name = "pta-test", .version = "1.2.3", .purpose = "tests command lines", .commands = commands};
+static struct cli_program program = {.name = "pta-test", .version = "1.2.3", .purpose = "tests command lines", .commands = commands};
 
 /* Reads what is left in file from its start. */
 static void slurp(FILE *file, char *out, size_t cap)
@@ -157,6 +157,23 @@ static void options_reach_the_command(void **state)
 	assert_int_equal(run_line("pta-test register -s https://x -- --json"), CLI_OK);
 	assert_false(ran_with.json);
 	assert_string_equal(ran_args, "--json|");
+}
+
+static void options_without_a_command_belong_to_the_bare_one(void **state)
+{
+	(void)state;
+	program.bare = "register";
+	assert_int_equal(run_line("pta-test --json -s https://x"), CLI_OK);
+	assert_string_equal(ran, "register");
+	assert_true(ran_with.json);
+	assert_string_equal(ran_with.service, "https://x");
+	assert_int_equal(run_line("pta-test --version"), CLI_OK);
+	assert_null(ran);
+	assert_int_equal(run_line("pta-test agent list"), CLI_OK);
+	assert_string_equal(ran, "agent list");
+	assert_int_equal(run_line("pta-test --bogus"), CLI_USAGE);
+	assert_null(ran);
+	program.bare = NULL;
 }
 
 static void a_command_of_two_words_is_found_and_its_status_returned(void **state)
@@ -325,6 +342,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(options_reach_the_command),
+		cmocka_unit_test(options_without_a_command_belong_to_the_bare_one),
 		cmocka_unit_test(a_command_of_two_words_is_found_and_its_status_returned),
 		cmocka_unit_test(bad_usage_is_named_and_nothing_runs),
 		cmocka_unit_test(too_many_texts_are_refused),
