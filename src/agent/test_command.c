@@ -8,6 +8,7 @@
 #include "agent/directories.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "wire/limits.h"
 
 #define MAX_STEPS 32
@@ -158,6 +159,8 @@ int command_test(void *options, char **args, int nargs)
 	(void)nargs;
 	if (r != CLI_OK)
 		return r;
+	/* The steps tell the rest. */
+	log_init(PROGRAM, LOG_WARNING);
 	if (credential_parse(args[0], strlen(args[0]), &test.job.credential, &err) < 0)
 		return cli_fail(PROGRAM, CLI_USAGE, "%s: %s", args[0], err.text);
 	if (secret_arena_init(SECRET_ARENA_BYTES, &err) < 0)

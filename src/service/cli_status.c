@@ -38,6 +38,8 @@ int command_signin(void *options, char **args, int nargs)
 	int status, r;
 
 	(void)nargs;
+	if (secret_arena_init(SECRET_ARENA_BYTES, &err) < 0)
+		return cli_fail(PROGRAM, CLI_FAILED, "%s", err.text);
 	if (cli_ask_secret("password: ", LIMIT_PASSWORD, &password, &err) < 0)
 		return cli_fail(PROGRAM, CLI_FAILED, "%s", err.text);
 	json_put_object(&w, NULL);

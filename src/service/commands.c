@@ -121,18 +121,28 @@ static void print_value(struct json_object *value)
 	puts(json_object_array_length(value) ? "" : "-");
 }
 
-void command_print_fields(struct json_object *object)
+/* What an object holds stands indented below its name. */
+static void print_fields(struct json_object *object, int indent)
 {
 	json_object_object_foreach (object, key, value) {
-		if (json_object_is_type(value, json_type_object)) {
-			command_print_fields(value);
-			continue;
-		}
+		int width = indent + (int)strlen(key);
+
+		printf("%*s", indent, "");
 		for (const char *c = key; *c; c++)
 			putchar(*c == '_' ? ' ' : *c);
-		printf("%*s", strlen(key) < 20 ? (int)(20 - strlen(key)) : 1, "");
+		if (json_object_is_type(value, json_type_object)) {
+			putchar('\n');
+			print_fields(value, indent + 2);
+			continue;
+		}
+		printf("%*s", width < 20 ? 20 - width : 1, "");
 		print_value(value);
 	}
+}
+
+void command_print_fields(struct json_object *object)
+{
+	print_fields(object, 0);
 }
 
 /* A cell of its own memory: lists are joined. */
