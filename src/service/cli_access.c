@@ -60,19 +60,10 @@ int command_app_list(void *options, char **args, int nargs)
 {
 	static const char *const heads[] = {"app", "name", "tenant", "details", "revoked", "created"};
 	static const char *const keys[] = {"id", "name", "tenant", "details", "revoked", "created"};
-	const struct common_options *o = options;
-	struct json *answer PTA_CLEANUP(json_freep) = NULL;
-	int r;
 
 	(void)args;
 	(void)nargs;
-	r = command_ask(o->config, "GET", "/v1/apps", NULL, &answer);
-	if (r != CLI_OK)
-		return r;
-	if (!o->json)
-		return command_print_items(answer, heads, keys, PTA_ARRAY_SIZE(heads), "There is no app yet: 'pta-service app create' makes one.");
-	command_print_json(command_member(json_root(answer), "items"));
-	return CLI_OK;
+	return command_list(options, "/v1/apps", heads, keys, PTA_ARRAY_SIZE(heads), "There is no app yet: 'pta-service app create' makes one.");
 }
 
 int command_app_revoke(void *options, char **args, int nargs)

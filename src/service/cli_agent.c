@@ -9,19 +9,10 @@ int command_agent_list(void *options, char **args, int nargs)
 {
 	static const char *const heads[] = {"agent", "tenant", "group", "host", "state", "online", "in flight", "latency ms", "certificate until"};
 	static const char *const keys[] = {"agent", "tenant", "group", "host", "state", "online", "in_flight", "latency_ms", "certificate_until"};
-	const struct common_options *o = options;
-	struct json *answer PTA_CLEANUP(json_freep) = NULL;
-	int r;
 
 	(void)args;
 	(void)nargs;
-	r = command_ask(o->config, "GET", "/v1/agents", NULL, &answer);
-	if (r != CLI_OK)
-		return r;
-	if (!o->json)
-		return command_print_items(answer, heads, keys, PTA_ARRAY_SIZE(heads), "There is no agent yet: 'pta-service token create' lets one register.");
-	command_print_json(command_member(json_root(answer), "items"));
-	return CLI_OK;
+	return command_list(options, "/v1/agents", heads, keys, PTA_ARRAY_SIZE(heads), "There is no agent yet: 'pta-service token create' lets one register.");
 }
 
 int command_agent_show(void *options, char **args, int nargs)

@@ -31,19 +31,10 @@ int command_domain_list(void *options, char **args, int nargs)
 {
 	static const char *const heads[] = {"domain", "tenant", "group", "netbios", "suffixes", "enabled"};
 	static const char *const keys[] = {"name", "tenant", "group", "netbios", "suffixes", "enabled"};
-	const struct common_options *o = options;
-	struct json *answer PTA_CLEANUP(json_freep) = NULL;
-	int r;
 
 	(void)args;
 	(void)nargs;
-	r = command_ask(o->config, "GET", "/v1/domains", NULL, &answer);
-	if (r != CLI_OK)
-		return r;
-	if (!o->json)
-		return command_print_items(answer, heads, keys, PTA_ARRAY_SIZE(heads), "There is no domain yet: 'pta-service domain add' adds one.");
-	command_print_json(command_member(json_root(answer), "items"));
-	return CLI_OK;
+	return command_list(options, "/v1/domains", heads, keys, PTA_ARRAY_SIZE(heads), "There is no domain yet: 'pta-service domain add' adds one.");
 }
 
 int command_domain_enable(void *options, char **args, int nargs)

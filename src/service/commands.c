@@ -163,7 +163,7 @@ static char *cell_of(struct json_object *object, const char *key)
 	return (char *)text.data;
 }
 
-int command_print_items(struct json *answer, const char *const *heads, const char *const *keys, size_t columns, const char *none)
+static int print_items(struct json *answer, const char *const *heads, const char *const *keys, size_t columns, const char *none)
 {
 	struct json_object *items = command_member(json_root(answer), "items");
 	size_t rows = json_object_is_type(items, json_type_array) ? json_object_array_length(items) : 0, made = 0;
@@ -182,4 +182,17 @@ int command_print_items(struct json *answer, const char *const *heads, const cha
 		free(cells[i]);
 	free(cells);
 	return made == rows * columns ? CLI_OK : cli_fail(PROGRAM, CLI_FAILED, "no memory for the list");
+}
+
+int command_list(const struct common_options *options, const char *path, const char *const *heads, const char *const *keys, size_t columns, const char *none)
+{
+	struct json *answer PTA_CLEANUP(json_freep) = NULL;
+	int r = command_ask(options->config, "GET", path, NULL, &answer);
+
+	if (r != CLI_OK)
+		return r;
+	if (!options->json)
+		return print_items(answer, heads, keys, columns, none);
+	command_print_json(command_member(json_root(answer), "items"));
+	return CLI_OK;
 }

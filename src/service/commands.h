@@ -81,9 +81,10 @@ const char *command_text(struct json_object *object, const char *key);
 struct json_object *command_member(struct json_object *object, const char *key);
 /* The value, indented, on stdout. */
 void command_print_json(struct json_object *value);
-/* "name  value" lines of an object: names as they are with spaces for '_', lists joined; inner objects follow. */
+/* "name  value" lines of an object: names as they are with spaces for '_', lists joined; what an inner object holds stands indented below its name. */
 void command_print_fields(struct json_object *object);
-/* A table of the objects in the answer's "items": one column for each key; yes and no for booleans. */
-int command_print_items(struct json *answer, const char *const *heads, const char *const *keys, size_t columns, const char *none);
+/* Asks for a list at this path and prints it: JSON, or a table with a column for each key (yes and no for booleans); `none` where it is
+ * empty. Returns an enum cli_exit. */
+int command_list(const struct common_options *options, const char *path, const char *const *heads, const char *const *keys, size_t columns, const char *none);
 
 #endif
