@@ -368,7 +368,10 @@ void httpd_handle(struct evhttp_request *req, void *arg)
 
 void httpd_reply_header(struct httpd_request *request, const char *name, const char *value)
 {
-	evhttp_add_header(evhttp_request_get_output_headers(request->req), name, value);
+	struct evkeyvalq *headers = evhttp_request_get_output_headers(request->req);
+
+	evhttp_remove_header(headers, name);
+	evhttp_add_header(headers, name, value);
 }
 
 void httpd_reply_type(struct httpd_request *request, int status, const char *type, const void *body, size_t len)

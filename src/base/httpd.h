@@ -84,7 +84,7 @@ uint64_t httpd_connection_id(struct httpd_request *request);
 void httpd_connection_set(struct httpd_request *request, void *value, void (*closed)(void *value));
 void *httpd_connection_get(struct httpd_request *request);
 
-void httpd_reply_header(struct httpd_request *request, const char *name, const char *value); /* before the reply */
+void httpd_reply_header(struct httpd_request *request, const char *name, const char *value); /* before the reply; the last value counts */
 /* status 200 etc.; body (copied) may be NULL with 0. application/json. */
 void httpd_reply(struct httpd_request *request, int status, const void *body, size_t len);
 void httpd_reply_type(struct httpd_request *request, int status, const char *type, const void *body, size_t len);

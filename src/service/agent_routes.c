@@ -159,6 +159,8 @@ void agent_poll_answer(struct dispatch_poll *poll, void *arg)
 		batch_written(p, false);
 		return;
 	}
+	/* The time of the answer: the agent judges expiry by it, and it was parked with that of its arrival. */
+	routes_put_time(p->http);
 	if (poll->outcome == DISPATCH_POLL_BATCH) {
 		answer_batch(p);
 		return;

@@ -1,6 +1,7 @@
 """An agent that lies: what it may do is refuse to work, and no more."""
 
 import secrets
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -41,6 +42,21 @@ def refusal(answer):
     assert answer.status == 200, answer
     assert answer.json["accepted"] == 0, answer
     return [refused["error"] for refused in answer.json["refused"]]
+
+
+def test_a_parked_poll_is_answered_with_the_time_of_the_answer(service, rogue):
+    """Agents judge by it what has expired; the time at which they asked may be half a minute old."""
+    assert rogue.publish().status == 200
+    with ThreadPoolExecutor(1) as pool:
+        polling = pool.submit(rogue.poll)
+        until(lambda: service.status()["polls"] == 1, "the poll to be parked")
+        parked = int(time.time() * 1000)
+        until(lambda: int(time.time() * 1000) > parked, "the clock to move on")
+        asked = Asked(service, upn(1), password(1))
+        answer = polling.result()
+    assert len(answer.json["requests"]) == 1
+    assert [int(ms) > parked for ms in answer.headers.get_all("PTA-Time")] == [True], answer.headers
+    assert asked.wait().json["verdict"] == "unavailable"
 
 
 def test_garbage_is_no_answer(service, rogue, holding):
