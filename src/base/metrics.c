@@ -37,6 +37,7 @@ struct metric_series {
 	struct metric_series *next;
 	char *labels; /* as rendered: a="x",b="y"; "" without labels. It is what two series differ by */
 	enum metric_type type;
+	unsigned uses; /* how often it was asked for and not forgotten */
 	_Atomic uint64_t value;		      /* counter, or gauge as int64_t; a histogram's sum in microseconds */
 	_Atomic uint64_t counts[BUCKETS + 1]; /* not cumulative; the last is above all bounds */
 };
@@ -147,6 +148,7 @@ struct metric_series *metric_at(struct metric *metric, const char *const *values
 	series = find_or_add(metric, labels, METRIC_MAX_SERIES - 1);
 	if (!series)
 		series = find_or_add(metric, labels_of(metric, NULL), METRIC_MAX_SERIES);
+	series->uses++;
 	pthread_mutex_unlock(&lock);
 	return series;
 }
@@ -159,7 +161,7 @@ void metric_forget(struct metric *metric, const char *const *values)
 	pthread_mutex_lock(&lock);
 	place = find(metric, labels);
 	series = *place;
-	if (series) {
+	if (series && --series->uses == 0) {
 		*place = series->next;
 		metric->n_series--;
 		free(series->labels);

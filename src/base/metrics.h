@@ -24,7 +24,8 @@ struct metric_series;
 struct metric *metric_new(enum metric_type type, const char *name, const char *help, const char *const *labels);
 /* The series for these label values (copied), made at first use. */
 struct metric_series *metric_at(struct metric *metric, const char *const *values);
-/* Forgets a series whose thing is gone (an agent, a DC). Handles to it must not be used any more. */
+/* Ends one use of a series, by whoever got it from metric_at(), which must not touch it any more; with its last use it is
+ * gone (an agent, a DC: a reloaded configuration may count the same thing meanwhile). */
 void metric_forget(struct metric *metric, const char *const *values);
 
 void metric_add(struct metric_series *series, uint64_t n);    /* counter */

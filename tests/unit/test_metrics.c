@@ -139,6 +139,21 @@ static void a_forgotten_series_is_gone_and_may_come_back(void **state)
 	assert_int_equal(metric_value(metric_at(metric, a)), 0);
 }
 
+static void a_series_stays_until_its_last_user_forgets_it(void **state)
+{
+	struct metric *metric = metric_new(METRIC_GAUGE, "t_users", "u", one_label);
+	const char *const a[] = {"a"};
+	struct metric_series *first = metric_at(metric, a), *second = metric_at(metric, a);
+
+	(void)state;
+	assert_ptr_equal(first, second);
+	metric_set(first, 7);
+	metric_forget(metric, a);
+	expect_rendered("# HELP t_users", "# HELP t_users u\n# TYPE t_users gauge\nt_users{dc=\"a\"} 7\n");
+	metric_forget(metric, a);
+	assert_int_equal(metric_value(metric_at(metric, a)), 0);
+}
+
 static void too_many_series_become_other(void **state)
 {
 	struct metric *metric = metric_new(METRIC_COUNTER, "t_many", "m", one_label);
@@ -198,6 +213,7 @@ int main(void)
 		cmocka_unit_test(a_histogram_without_labels_has_only_le),
 		cmocka_unit_test(label_values_are_escaped_and_bounded),
 		cmocka_unit_test(a_forgotten_series_is_gone_and_may_come_back),
+		cmocka_unit_test(a_series_stays_until_its_last_user_forgets_it),
 		cmocka_unit_test(too_many_series_become_other),
 		cmocka_unit_test(updates_of_threads_are_all_counted),
 	};
