@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "directory/dial.h"
 #include "directory/ldap_conn.h"
+#include "directory/root_dse.h"
 
 #define CERTIFICATE_WARN_MS (14ull * 86400000)
 #define MAX_SHOWN 8

@@ -6,6 +6,19 @@
 #define MAX_REPORTS 64
 /* Beside a job on each connection: as many whose results are on their way to the service, and some for tiny set-ups. */
 #define SLACK 64
+/* Where DNS tells the controllers, their number is not known before. */
+#define FOUND_SERVERS 2
+
+/* By its own name: a suffix says nothing of the domain that an entry is in. */
+static struct validator *section_of(void *arg, const char *domain)
+{
+	const struct directories *set = arg;
+
+	for (size_t i = 0; i < set->conf->ndirectories; i++)
+		if (credential_domain_equal(set->conf->directories[i]->name, domain))
+			return set->validators[i];
+	return NULL;
+}
 
 int directories_open(struct agent_conf *conf, struct directories **out, struct err *err)
 {
@@ -24,12 +37,16 @@ int directories_open(struct agent_conf *conf, struct directories **out, struct e
 			return err_prefix(err, r, "[directory %s]: ", conf->directories[i]->name);
 		}
 	}
+	for (size_t i = 0; i < conf->ndirectories; i++)
+		validator_route(set->validators[i], section_of, set);
 	*out = set;
 	return 0;
 }
 
 void directories_close(struct directories *set, uint64_t deadline_us)
 {
+	for (size_t i = 0; i < set->conf->ndirectories; i++)
+		validator_settle(set->validators[i]);
 	for (size_t i = 0; i < set->conf->ndirectories; i++) {
 		validator_close(set->validators[i], deadline_us);
 		set->validators[i] = NULL;
@@ -66,7 +83,8 @@ unsigned directories_limit(const struct directories *set)
 	unsigned sum = SLACK;
 
 	for (size_t i = 0; i < set->conf->ndirectories; i++)
-		sum += 2 * set->conf->directories[i]->connections * (unsigned)set->conf->directories[i]->servers.n;
+		sum += 2 * set->conf->directories[i]->connections *
+		       (set->conf->directories[i]->servers.n ? (unsigned)set->conf->directories[i]->servers.n : FOUND_SERVERS);
 	return sum;
 }
 
@@ -79,7 +97,7 @@ bool directories_ready(const struct directories *set)
 		bool up = false;
 
 		for (size_t k = 0; k < n && k < MAX_REPORTS; k++)
-			up = up || strcmp(reports[k].state, "up") == 0;
+			up = up || strcmp(reports[k].state, "up") == 0 || strcmp(reports[k].state, "suspect") == 0;
 		if (!up)
 			return false;
 	}
@@ -91,7 +109,9 @@ static void report_one(const struct dc_report *report, struct json_writer *w)
 	json_put_object(w, NULL);
 	json_put_string(w, "host", report->host);
 	json_put_uint(w, "port", report->port);
+	json_put_string(w, "site", report->site);
 	json_put_string(w, "state", report->state);
+	json_put_bool(w, "in_use", report->in_use);
 	json_put_uint(w, "connections", report->connections);
 	json_put_uint(w, "busy", report->busy);
 	json_put_uint(w, "binds", report->binds);
@@ -112,6 +132,7 @@ void directories_report(const struct directories *set, struct json_writer *w)
 
 		json_put_object(w, NULL);
 		json_put_string(w, "name", set->conf->directories[i]->name);
+		json_put_string(w, "method", directory_method_name(set->conf->directories[i]->method));
 		json_put_uint(w, "capacity", validator_capacity(set->validators[i]));
 		json_put_array(w, "servers");
 		for (size_t k = 0; k < n && k < MAX_REPORTS; k++)

@@ -2,6 +2,7 @@
 #include <curl/curl.h>
 
 #include "agent/commands.h"
+#include "directory/krb5_profile.h"
 
 #define CONFIG_ROW(options)                                                                                                                  \
 	{                                                                                                                                   \
@@ -75,8 +76,12 @@ static const struct cli_program program = {
 
 int main(int argc, char **argv)
 {
+	struct err err;
+
 	/* Before any thread, and for the URL parser of the configuration. */
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return cli_fail(PROGRAM, CLI_FAILED, "libcurl does not start");
+	if (krb5_profile_init(&err) < 0)
+		return cli_fail(PROGRAM, CLI_FAILED, "%s", err.text);
 	return cli_main(&program, argc, argv);
 }

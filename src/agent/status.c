@@ -9,7 +9,7 @@
 
 #define STATUS_LIMIT (4u << 20)
 #define MAX_ROWS 64
-#define COLUMNS 6
+#define COLUMNS 8
 
 static const char *or_dash(const char *text)
 {
@@ -74,9 +74,9 @@ static void print_requests(struct json_object *requests)
 
 static void print_directories(struct json_object *directories, size_t n)
 {
-	static const char *const heads[COLUMNS] = {"directory", "controller", "state", "connections", "latency", "last error"};
+	static const char *const heads[COLUMNS] = {"directory", "controller", "site", "state", "connections", "requests", "latency", "last error"};
 	struct {
-		char server[LIMIT_DOMAIN + 16], connections[64], latency[32];
+		char server[LIMIT_DOMAIN + 16], state[32], connections[64], requests[64], latency[32];
 	} made[MAX_ROWS];
 	const char *cells[MAX_ROWS * COLUMNS];
 	size_t rows = 0, servers_n = 0;
@@ -97,12 +97,17 @@ static void print_directories(struct json_object *directories, size_t n)
 			snprintf(made[rows].connections, sizeof(made[rows].connections), "%llu (%llu busy)", (unsigned long long)json_uint_opt(&s, "connections", 0, 1u << 20, 0),
 				(unsigned long long)json_uint_opt(&s, "busy", 0, 1u << 20, 0));
 			snprintf(made[rows].latency, sizeof(made[rows].latency), "%.1f ms", (double)json_uint_opt(&s, "latency_us", 0, UINT32_MAX, 0) / 1000);
+			snprintf(made[rows].requests, sizeof(made[rows].requests), "%llu (%llu failed)", (unsigned long long)json_uint_opt(&s, "binds", 0, UINT64_MAX / 2, 0),
+				(unsigned long long)json_uint_opt(&s, "failures", 0, UINT64_MAX / 2, 0));
+			snprintf(made[rows].state, sizeof(made[rows].state), "%s%s", text_of(&s, "state"), json_bool_opt(&s, "in_use", false) ? ", in use" : "");
 			cells[rows * COLUMNS] = name;
 			cells[rows * COLUMNS + 1] = made[rows].server;
-			cells[rows * COLUMNS + 2] = text_of(&s, "state");
-			cells[rows * COLUMNS + 3] = made[rows].connections;
-			cells[rows * COLUMNS + 4] = made[rows].latency;
-			cells[rows * COLUMNS + 5] = or_dash(text_of(&s, "last_error"));
+			cells[rows * COLUMNS + 2] = or_dash(text_of(&s, "site"));
+			cells[rows * COLUMNS + 3] = made[rows].state;
+			cells[rows * COLUMNS + 4] = made[rows].connections;
+			cells[rows * COLUMNS + 5] = made[rows].requests;
+			cells[rows * COLUMNS + 6] = made[rows].latency;
+			cells[rows * COLUMNS + 7] = or_dash(text_of(&s, "last_error"));
 		}
 	}
 	putchar('\n');

@@ -6,6 +6,7 @@
 
 #include "agent/commands.h"
 #include "agent/directories.h"
+#include "agent/verdict_text.h"
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -27,6 +28,7 @@ struct test {
 	struct verdict verdict;
 	struct step steps[MAX_STEPS];
 	unsigned nsteps;
+	char login[sizeof(((struct name_found *)0)->dn)]; /* the entry that the name means, "" where nothing looks for it */
 };
 
 static void on_step(struct job *job, const char *what, uint64_t took_us, const char *text)
@@ -41,6 +43,8 @@ static void on_step(struct job *job, const char *what, uint64_t took_us, const c
 		snprintf(step->text, sizeof(step->text), "%s", text ? text : "");
 		step->took_us = took_us;
 	}
+	if (job->found)
+		memcpy(test->login, job->found->dn, sizeof(test->login));
 	pthread_mutex_unlock(&test->lock);
 }
 
@@ -55,46 +59,69 @@ static void on_done(struct job *job, const struct verdict *verdict)
 	pthread_mutex_unlock(&test->lock);
 }
 
-/* A fresh validator may have no connection yet: it is asked again until it takes the job or the deadline has passed. */
+/* A fresh validator may have found no controller yet, or have no connection: it is asked again until it takes the job or the
+ * deadline has passed. */
 static int start(struct validator *validator, struct test *test)
 {
 	const struct timespec pause = {.tv_nsec = 20 * 1000000L};
-	int r;
+	struct dc_report report;
+	int r = -PTA_ENODC;
 
-	while ((r = validator_start(validator, &test->job)) == -PTA_ENODC && clock_mono_us() < test->job.deadline_us)
+	while (clock_mono_us() < test->job.deadline_us) {
+		if (validator_report(validator, &report, 1) > 0)
+			r = validator_start(validator, &test->job);
+		if (r != -PTA_ENODC)
+			break;
 		nanosleep(&pause, NULL);
+	}
 	return r;
 }
 
-static void print_text(const struct test *test, uint64_t took_us)
+/* The verdict for people. */
+static void print_sentences(const struct verdict *v)
+{
+	struct buf text PTA_CLEANUP(buf_done) = BUF_INIT(1024);
+
+	verdict_text(v, &text);
+	if (buf_ok(&text))
+		printf("\n%s\n", (const char *)text.data);
+}
+
+static void print_text(const struct test *test, const char *method, uint64_t took_us)
 {
 	const struct verdict *v = &test->verdict;
 
 	for (unsigned i = 0; i < test->nsteps; i++)
 		printf("%10.1f ms  %-10s %s\n", (double)test->steps[i].took_us / 1000, test->steps[i].what, test->steps[i].text);
-	printf("%10.1f ms  %-10s %s%s%s", (double)took_us / 1000, "verdict", verdict_name(v->code), v->code == VERDICT_UNAVAILABLE ? "/" : "", verdict_reason_text(v));
+	printf("%10.1f ms  %-10s %s%s%s by %s", (double)took_us / 1000, "verdict", verdict_name(v->code), v->code == VERDICT_UNAVAILABLE ? "/" : "",
+		verdict_reason_text(v), method);
 	if (v->dc[0])
 		printf(" from %s", v->dc);
 	putchar('\n');
+	if (test->login[0])
+		printf("%16s%-10s %s\n", "", "entry", test->login);
 	if (v->detail[0])
-		printf("%16s%s\n", "", v->detail);
-	if (v->code == VERDICT_UNAVAILABLE)
-		printf("%16s%s\n", "", v->password_sent ? "the password may have reached a controller" : "the password was sent to no controller");
+		printf("%16s%-10s %s\n", "", "answer", v->detail);
+	print_sentences(v);
 }
 
-static void print_json(const struct test *test, uint64_t took_us)
+static void print_json(const struct test *test, const char *method, uint64_t took_us)
 {
 	const struct verdict *v = &test->verdict;
-	struct buf out = BUF_INIT(65536);
+	struct buf out = BUF_INIT(65536), text = BUF_INIT(1024);
 	struct json_writer w = JSON_WRITER(&out);
 
+	verdict_text(v, &text);
 	json_put_object(&w, NULL);
 	json_put_string(&w, "user", test->job.credential.name);
+	json_put_string(&w, "method", method);
 	json_put_string(&w, "verdict", verdict_name(v->code));
 	json_put_string(&w, "reason", verdict_reason_text(v));
+	json_put_string(&w, "text", buf_ok(&text) ? (const char *)text.data : "");
 	json_put_bool(&w, "password_proved", v->password_proved);
 	json_put_bool(&w, "password_sent", v->password_sent);
 	json_put_string(&w, "dc", v->dc);
+	json_put_string(&w, "login", test->login);
 	json_put_string(&w, "detail", v->detail);
 	json_put_uint(&w, "took_us", took_us);
 	json_put_uint(&w, "directory_us", v->directory_us);
@@ -111,6 +138,7 @@ static void print_json(const struct test *test, uint64_t took_us)
 	if (buf_ok(&out))
 		printf("%.*s\n", (int)out.len, (const char *)out.data);
 	buf_done(&out);
+	buf_done(&text);
 }
 
 /* Asks for the password and waits for its verdict. */
@@ -122,7 +150,8 @@ static int validate(struct directories *set, struct test *test, bool json)
 	int r;
 
 	if (!validator)
-		return cli_fail(PROGRAM, CLI_FAILED, "no [directory …] section serves %s: add it to suffixes (or netbios) of the section of its domain", test->job.credential.domain);
+		return cli_fail(PROGRAM, CLI_FAILED, "no [directory …] section serves %s: add it to suffixes (or netbios) of the section of its domain",
+			test->job.credential.domain);
 	r = cli_ask_secret("Password: ", LIMIT_PASSWORD, &test->job.password, &err);
 	if (r < 0)
 		return cli_fail(PROGRAM, CLI_FAILED, "%s", err.text);
@@ -141,9 +170,9 @@ static int validate(struct directories *set, struct test *test, bool json)
 		pthread_mutex_unlock(&test->lock);
 	}
 	if (json)
-		print_json(test, clock_mono_us() - began_us);
+		print_json(test, validator->method->name, clock_mono_us() - began_us);
 	else
-		print_text(test, clock_mono_us() - began_us);
+		print_text(test, validator->method->name, clock_mono_us() - began_us);
 	return test->verdict.code == VERDICT_SUCCESS ? CLI_OK : CLI_FAILED;
 }
 

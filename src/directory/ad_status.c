@@ -4,7 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* AD's sub-codes: Win32 errors in hex behind "data " in the text of result 49. `proved`: told only with the right password. */
+/* AD's sub-codes: Win32 errors in hex behind "data " in the text of result 49. `proved`: told only with the right password.
+ * Samba tells 52f of a member of Protected Users whatever the password is. */
 static const struct {
 	uint32_t data;
 	enum verdict_code code;
@@ -12,7 +13,7 @@ static const struct {
 } sub_codes[] = {
 	{0x525, VERDICT_INVALID_CREDENTIALS, false}, /* ERROR_NO_SUCH_USER */
 	{0x52e, VERDICT_INVALID_CREDENTIALS, false}, /* ERROR_LOGON_FAILURE */
-	{0x52f, VERDICT_ACCOUNT_RESTRICTED, true},   /* ERROR_ACCOUNT_RESTRICTION */
+	{0x52f, VERDICT_ACCOUNT_RESTRICTED, false},  /* ERROR_ACCOUNT_RESTRICTION */
 	{0x530, VERDICT_LOGON_HOURS, true},	     /* ERROR_INVALID_LOGON_HOURS */
 	{0x531, VERDICT_LOGON_RESTRICTED, true},     /* ERROR_INVALID_WORKSTATION */
 	{0x532, VERDICT_PASSWORD_EXPIRED, true},     /* ERROR_PASSWORD_EXPIRED */

@@ -9,6 +9,8 @@
 
 #define GRACE_US 200000ull /* what DNS may overrun before an attempt is given up */
 
+#define FOUND_AT_ONCE 6 /* of controllers found by DNS, so many silent ones keep nobody else waiting */
+
 struct attempt {
 	struct work work;
 	struct mail mail;
@@ -25,7 +27,7 @@ struct attempt {
 
 struct connector {
 	const struct directory_conf *conf;
-	const struct dc_pool *pool;
+	struct dc_pool *pool;
 	struct ldap_tls *tls;
 	struct workpool *helpers;
 	struct mailbox *finished;
@@ -33,7 +35,7 @@ struct connector {
 	struct attempt *attempts;
 	connector_done done;
 	void *arg;
-	unsigned under_way[DIRECTORY_MAX_SERVERS];
+	unsigned under_way[DC_POOL_MAX];
 };
 
 static void run(struct work *work)
@@ -54,11 +56,13 @@ static void run(struct work *work)
 	mailbox_post(connector->finished, &attempt->mail);
 }
 
-static void unlink_attempt(struct attempt *attempt)
+static void free_attempt(struct attempt *attempt)
 {
 	*attempt->prev = attempt->next;
 	if (attempt->next)
 		attempt->next->prev = attempt->prev;
+	dc_pool_drop(attempt->connector->pool, attempt->dc);
+	free(attempt);
 }
 
 static void on_finished(evutil_socket_t fd, short what, void *arg)
@@ -72,23 +76,22 @@ static void on_finished(evutil_socket_t fd, short what, void *arg)
 		struct attempt *attempt = MAIL_CONTAINER(mail, struct attempt, mail);
 
 		next = mail->next;
-		unlink_attempt(attempt);
 		if (attempt->given_up) {
 			ldap_conn_close(attempt->conn);
 		} else {
 			connector->under_way[attempt->dc]--;
 			connector->done(connector->arg, attempt->dc, attempt->conn, attempt->took_us, attempt->err.text);
 		}
-		free(attempt);
+		free_attempt(attempt);
 	}
 }
 
-int connector_new(const struct directory_conf *conf, const struct dc_pool *pool, struct event_base *loop, connector_done done, void *arg,
-	struct connector **out, struct err *err)
+int connector_new(const struct directory_conf *conf, struct dc_pool *pool, struct event_base *loop, connector_done done, void *arg, struct connector **out,
+	struct err *err)
 {
 	struct connector *connector = calloc(1, sizeof(*connector));
 	/* A few connects at once to the DC in use; a silent one being probed holds a thread until its deadline. */
-	unsigned threads = 2 + (unsigned)dc_pool_size(pool);
+	unsigned threads = 2 + (conf->servers.n ? (unsigned)conf->servers.n : FOUND_AT_ONCE);
 	int r;
 
 	if (!connector)
@@ -132,9 +135,8 @@ void connector_free(struct connector *connector)
 	while (connector->attempts) {
 		struct attempt *attempt = connector->attempts;
 
-		unlink_attempt(attempt);
 		ldap_conn_close(attempt->conn);
-		free(attempt);
+		free_attempt(attempt);
 	}
 	mailbox_free(connector->finished);
 	ldap_tls_free(connector->tls);
@@ -163,6 +165,7 @@ int connector_start(struct connector *connector, size_t dc)
 	if (attempt->next)
 		attempt->next->prev = &attempt->next;
 	connector->attempts = attempt;
+	dc_pool_hold(connector->pool, dc);
 	connector->under_way[dc]++;
 	return 0;
 }
@@ -170,6 +173,16 @@ int connector_start(struct connector *connector, size_t dc)
 unsigned connector_under_way(const struct connector *connector, size_t dc)
 {
 	return connector->under_way[dc];
+}
+
+uint64_t connector_oldest_us(const struct connector *connector, size_t dc)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	for (const struct attempt *attempt = connector->attempts; attempt; attempt = attempt->next)
+		if (attempt->dc == dc && !attempt->given_up && attempt->started_us < oldest)
+			oldest = attempt->started_us;
+	return oldest;
 }
 
 uint64_t connector_sweep(struct connector *connector, uint64_t now_us)

@@ -17,13 +17,15 @@ struct connector;
 typedef void (*connector_done)(void *arg, size_t dc, struct ldap_conn *conn, uint64_t took_us, const char *err_text);
 
 /* Loads the section's CA file. conf and pool must outlive the connector. */
-PTA_MUST_CHECK int connector_new(const struct directory_conf *conf, const struct dc_pool *pool, struct event_base *loop, connector_done done, void *arg,
+PTA_MUST_CHECK int connector_new(const struct directory_conf *conf, struct dc_pool *pool, struct event_base *loop, connector_done done, void *arg,
 	struct connector **out, struct err *err);
 /* Joins the helpers: waits for what they do, at most connect_timeout but for DNS. NULL is allowed. */
 void connector_free(struct connector *connector);
 /* -PTA_EBUSY or -PTA_ENOMEM: nothing was started. */
 PTA_MUST_CHECK int connector_start(struct connector *connector, size_t dc);
 unsigned connector_under_way(const struct connector *connector, size_t dc);
+/* When the oldest of these began; UINT64_MAX: there is none. */
+uint64_t connector_oldest_us(const struct connector *connector, size_t dc);
 /* Gives up what is overdue (DNS has no deadline of its own) and returns when the next will be; UINT64_MAX: none. */
 uint64_t connector_sweep(struct connector *connector, uint64_t now_us);
 

@@ -17,19 +17,27 @@
 #define KEEPALIVE_INTERVAL_S 10
 #define KEEPALIVE_PROBES 3
 
+static _Thread_local int cancel_fd = -1;
+
+void dial_cancel_by(int fd)
+{
+	cancel_fd = fd;
+}
+
 int dial_wait(int fd, short events, uint64_t deadline_us)
 {
 	for (;;) {
-		struct pollfd pfd = {.fd = fd, .events = events};
+		/* poll() passes over a negative fd. */
+		struct pollfd pfds[] = {{.fd = fd, .events = events}, {.fd = cancel_fd, .events = POLLIN}};
 		uint64_t now = clock_mono_us();
 		int n;
 
 		if (now >= deadline_us)
 			return -PTA_ETIMEDOUT;
 		/* Rounded up: a wait of 0 ms would spin through the last one. */
-		n = poll(&pfd, 1, (int)((deadline_us - now) / 1000 + 1));
+		n = poll(pfds, PTA_ARRAY_SIZE(pfds), (int)((deadline_us - now) / 1000 + 1));
 		if (n > 0)
-			return 0;
+			return pfds[1].revents ? -PTA_ECLOSED : 0;
 		if (n < 0 && errno != EINTR)
 			return -PTA_EIO;
 	}

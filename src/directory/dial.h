@@ -17,4 +17,8 @@ PTA_MUST_CHECK int dial(const struct directory_server *server, bool loopback_onl
 /* Waits until fd is ready for events (POLLIN, POLLOUT), or fails with -PTA_ETIMEDOUT at the deadline. */
 PTA_MUST_CHECK int dial_wait(int fd, short events, uint64_t deadline_us);
 
+/* From now on the waits of the calling thread fail with -PTA_ECLOSED as soon as fd (an eventfd, say) is readable: so others
+ * end what blocks in a library. -1: no more. The fd stays the caller's. */
+void dial_cancel_by(int fd);
+
 #endif

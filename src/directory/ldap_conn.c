@@ -11,20 +11,10 @@
 
 #include "base/clock.h"
 #include "directory/dial.h"
-#include "directory/ldap_io.h"
-#include "wire/pki.h"
+#include "directory/ldap_conn_internal.h"
 
 /* An answer to a bind or StartTLS has some hundred bytes; a peer that announces more is cut. */
 #define MAX_INCOMING 65536
-
-struct ldap_conn {
-	LDAP *ld;
-	Sockbuf *sb; /* of ld */
-	int msgid;   /* of the bind in flight, 0: none */
-	bool dead;
-	char tls_version[16];
-	struct ldap_io io;
-};
 
 /* libldap would connect again by itself, and send the password there: never. */
 static int refuse_connection(LDAP *ld, Sockbuf *sb, LDAPURLDesc *url, struct sockaddr *address, struct ldap_conncb *cb)
@@ -60,8 +50,7 @@ static int set_options(LDAP *ld, const struct directory_conf *conf)
 	return 0;
 }
 
-/* What libldap, and below it the TLS library, says about the last failure. */
-static const char *diagnostic(LDAP *ld, int rc, char *text, size_t cap)
+const char *ldap_conn_diagnostic(LDAP *ld, int rc, char *text, size_t cap)
 {
 	char *message = NULL;
 
@@ -89,7 +78,7 @@ static int start_tls(
 		return err_set(err, -PTA_ETIMEDOUT, "TLS with %s port %u: no answer in %u ms", server->host, server->port, conf->connect_timeout);
 	if (rc != LDAP_SUCCESS)
 		return err_set(err, -PTA_ETLS, "TLS with %s port %u: %s; does its certificate name %s, is it valid now, and is its CA in ca_file = %s?",
-			server->host, server->port, diagnostic(conn->ld, rc, text, sizeof(text)), server->host, conf->ca_file);
+			server->host, server->port, ldap_conn_diagnostic(conn->ld, rc, text, sizeof(text)), server->host, conf->ca_file);
 	rc = ldap_tls_verify(conn->ld, conn->tls_version, err);
 	return rc < 0 ? err_prefix(err, rc, "TLS with %s port %u: the server ", server->host, server->port) : 0;
 }
@@ -122,7 +111,7 @@ int ldap_conn_open(const struct directory_conf *conf, const struct directory_ser
 
 	if (!conn)
 		return err_set(err, -PTA_ENOMEM, "connecting to %s: out of memory", server->host);
-	r = dial(server, conf->tls == DIRECTORY_TLS_NONE, deadline_us, conf->bind_timeout, &conn->io.fd, err);
+	r = dial(server, directory_conf_bare(conf), deadline_us, conf->bind_timeout, &conn->io.fd, err);
 	if (r < 0) {
 		free(conn);
 		return r;
@@ -131,6 +120,9 @@ int ldap_conn_open(const struct directory_conf *conf, const struct directory_ser
 	r = make_handle(conn, conf, server, err);
 	if (r == 0)
 		r = start_tls(conn, conf, server, tls, err);
+	/* A DN template is for directories that are not AD. */
+	if (r == 0 && conf->method == DIRECTORY_SIMPLE && !conf->bind_dn)
+		r = ldap_fast_begin(conn, deadline_us, err);
 	if (r < 0) {
 		conn->dead = true;
 		ldap_conn_close(conn);
@@ -146,7 +138,7 @@ void ldap_conn_close(struct ldap_conn *conn)
 	if (!conn)
 		return;
 	/* What is in flight has no owner any more; the peer sees the connection end, not an unbind behind a bind. */
-	if (conn->dead || conn->msgid)
+	if (conn->dead || conn->in_flight)
 		conn->io.cut = true;
 	if (conn->ld)
 		ldap_unbind_ext(conn->ld, NULL, NULL);
@@ -164,75 +156,12 @@ const char *ldap_conn_tls_version(const struct ldap_conn *conn)
 	return conn->tls_version;
 }
 
-static bool has_value(LDAP *ld, LDAPMessage *entry, const char *attribute, const char *wanted)
+unsigned ldap_conn_room(const struct ldap_conn *conn)
 {
-	struct berval **values = ldap_get_values_len(ld, entry, attribute);
-	bool found = false;
-
-	for (int i = 0; values && values[i]; i++)
-		found = found || (values[i]->bv_len == strlen(wanted) && memcmp(values[i]->bv_val, wanted, values[i]->bv_len) == 0);
-	ldap_value_free_len(values);
-	return found;
+	return conn->fast ? FAST_BINDS : 1;
 }
 
-static void first_value(LDAP *ld, LDAPMessage *entry, const char *attribute, char out[LIMIT_DOMAIN + 1])
-{
-	struct berval **values = ldap_get_values_len(ld, entry, attribute);
-
-	if (values && values[0])
-		snprintf(out, LIMIT_DOMAIN + 1, "%.*s", (int)values[0]->bv_len, values[0]->bv_val);
-	ldap_value_free_len(values);
-}
-
-static uint64_t certificate_end(LDAP *ld)
-{
-	struct berval der = {0};
-	uint64_t not_before = 0, not_after = 0;
-	X509 *cert = NULL;
-
-	if (ldap_get_option(ld, LDAP_OPT_X_TLS_PEERCERT, &der) != LDAP_OPT_SUCCESS || !der.bv_val)
-		return 0;
-	if (pki_cert_from_der(der.bv_val, der.bv_len, &cert, NULL) == 0)
-		pki_validity(cert, &not_before, &not_after);
-	pki_cert_freep(&cert);
-	ldap_memfree(der.bv_val);
-	return not_after;
-}
-
-int ldap_conn_root_dse(struct ldap_conn *conn, uint64_t deadline_us, struct ldap_root_dse *out, struct err *err)
-{
-	char host[] = "dnsHostName", context[] = "defaultNamingContext", contexts[] = "namingContexts", capabilities[] = "supportedCapabilities";
-	char *attributes[] = {host, context, contexts, capabilities, NULL};
-	uint64_t now_us = clock_mono_us(), left_us = deadline_us > now_us ? deadline_us - now_us : 1;
-	struct timeval left = {.tv_sec = (time_t)(left_us / 1000000), .tv_usec = (suseconds_t)(left_us % 1000000)};
-	LDAPMessage *result = NULL, *entry;
-	char text[256];
-	int rc;
-
-	memset(out, 0, sizeof(*out));
-	conn->io.deadline_us = deadline_us;
-	rc = ldap_search_ext_s(conn->ld, "", LDAP_SCOPE_BASE, "(objectClass=*)", attributes, 0, NULL, NULL, &left, 1, &result);
-	conn->io.deadline_us = 0;
-	entry = rc == LDAP_SUCCESS ? ldap_first_entry(conn->ld, result) : NULL;
-	if (entry) {
-		first_value(conn->ld, entry, host, out->dns_host_name);
-		first_value(conn->ld, entry, contexts, out->naming_context);
-		first_value(conn->ld, entry, context, out->naming_context);
-		/* LDAP_CAP_ACTIVE_DIRECTORY_OID, MS-ADTS 3.1.1.3.4.3.1 */
-		out->active_directory = has_value(conn->ld, entry, capabilities, "1.2.840.113556.1.4.800");
-		if (conn->tls_version[0])
-			out->certificate_not_after_ms = certificate_end(conn->ld);
-	}
-	ldap_msgfree(result);
-	if (entry)
-		return 0;
-	conn->dead = true;
-	if (clock_mono_us() >= deadline_us)
-		return err_set(err, -PTA_ETIMEDOUT, "no answer to the search for the rootDSE in time");
-	return err_set(err, -PTA_ENET, "the search for the rootDSE: %s", rc == LDAP_SUCCESS ? "no entry came" : diagnostic(conn->ld, rc, text, sizeof(text)));
-}
-
-int ldap_conn_bind(struct ldap_conn *conn, const char *name, struct secret *password, bool *sent, struct err *err)
+int ldap_conn_bind(struct ldap_conn *conn, const char *name, struct secret *password, int *id, bool *sent, struct err *err)
 {
 	struct berval credentials = {.bv_len = secret_len(password), .bv_val = (char *)secret_data(password)};
 	uint64_t before = conn->io.sent;
@@ -241,15 +170,18 @@ int ldap_conn_bind(struct ldap_conn *conn, const char *name, struct secret *pass
 	*sent = false;
 	if (credentials.bv_len == 0 || name[0] == '\0')
 		return err_set(err, -PTA_EINVAL, "a bind without name or password would be anonymous");
-	if (conn->dead || conn->msgid)
+	if (conn->dead || conn->in_flight >= ldap_conn_room(conn))
 		return err_set(err, -PTA_ECLOSED, "the connection takes no bind");
 	conn->io.secret = true;
 	rc = ldap_sasl_bind(conn->ld, name, LDAP_SASL_SIMPLE, &credentials, NULL, NULL, &conn->msgid);
 	conn->io.secret = false;
 	secret_wipe_stack();
 	*sent = rc == LDAP_SUCCESS || conn->io.sent != before;
-	if (rc == LDAP_SUCCESS)
+	if (rc == LDAP_SUCCESS) {
+		conn->in_flight++;
+		*id = conn->msgid;
 		return 0;
+	}
 	conn->dead = true;
 	return err_set(err, -PTA_ENET, "sending the bind: %s", ldap_err2string(rc));
 }
@@ -275,15 +207,15 @@ static int dead(struct ldap_conn *conn, int code)
 	return code;
 }
 
-int ldap_conn_bind_answer(struct ldap_conn *conn, struct verdict *verdict, enum ad_status_health *health, struct err *err)
+int ldap_conn_bind_answer(struct ldap_conn *conn, int *id, struct verdict *verdict, enum ad_status_health *health, struct err *err)
 {
 	LDAPMessage *message = NULL;
 	char *text = NULL;
 	int type, rc, result = LDAP_OTHER;
 
-	if (conn->dead || !conn->msgid)
+	if (conn->dead || !conn->in_flight)
 		return err_set(err, -PTA_ECLOSED, "no bind is in flight");
-	type = take_result(conn, conn->msgid, &message);
+	type = take_result(conn, conn->fast ? LDAP_RES_ANY : conn->msgid, &message);
 	if (type == 0)
 		return 0;
 	if (type < 0)
@@ -293,12 +225,13 @@ int ldap_conn_bind_answer(struct ldap_conn *conn, struct verdict *verdict, enum 
 		ldap_msgfree(message);
 		return err_set(err, dead(conn, -PTA_EPROTO), "the answer is of type 0x%x, not that to a bind", (unsigned)type);
 	}
+	*id = ldap_msgid(message);
 	rc = ldap_parse_result(conn->ld, message, &result, NULL, &text, NULL, NULL, 1);
 	if (rc != LDAP_SUCCESS) {
 		ldap_memfree(text);
 		return err_set(err, dead(conn, -PTA_EPROTO), "the answer cannot be read: %s", ldap_err2string(rc));
 	}
-	conn->msgid = 0;
+	conn->in_flight--;
 	*health = ad_status_bind(result, text, text ? strlen(text) : 0, verdict);
 	ldap_memfree(text);
 	return 1;
@@ -307,15 +240,18 @@ int ldap_conn_bind_answer(struct ldap_conn *conn, struct verdict *verdict, enum 
 int ldap_conn_idle_input(struct ldap_conn *conn)
 {
 	/* Not by ldap_result(), which leaks a little with each notice of disconnection. */
-	if (!conn->dead && !conn->msgid && ldap_io_quiet(&conn->io, conn->sb))
+	if (!conn->dead && !conn->in_flight && ldap_io_quiet(&conn->io, conn->sb))
 		return 0;
 	return dead(conn, -PTA_ENET);
 }
 
 bool ldap_conn_reusable(struct ldap_conn *conn)
 {
-	if (conn->dead || conn->msgid)
+	if (conn->dead)
 		return false;
+	/* With others in flight there may be an answer to them. */
+	if (conn->in_flight)
+		return true;
 	return !ber_sockbuf_ctrl(conn->sb, LBER_SB_OPT_DATA_READY, NULL) || ldap_conn_idle_input(conn) == 0;
 }
 

@@ -1,4 +1,5 @@
-/* One LDAP connection to a domain controller for simple binds, one in flight at a time: libldap over ldap_io.
+/* One LDAP connection to a domain controller for simple binds, one in flight at a time, or many where AD's fast bind is to be
+ * had: libldap over ldap_io.
  * ldap_conn_open() blocks until its deadline (helper threads); everything else never blocks. Belongs to one thread at a
  * time. After any error the connection is dead: it refuses further binds, and libldap cannot reconnect by itself. */
 #ifndef PTA_DIRECTORY_LDAP_CONN_H
@@ -25,24 +26,19 @@ void ldap_conn_close(struct ldap_conn *conn);
 int ldap_conn_fd(const struct ldap_conn *conn);
 const char *ldap_conn_tls_version(const struct ldap_conn *conn); /* "TLS1.3", "" without TLS */
 
-/* What a server says of itself to anybody (RFC 4512 5.1; MS-ADTS 3.1.1.3.2), and how long its certificate lasts. */
-struct ldap_root_dse {
-	char dns_host_name[LIMIT_DOMAIN + 1];  /* "" where it tells none (not AD) */
-	char naming_context[LIMIT_DOMAIN + 1]; /* the default one, else the first */
-	bool active_directory;
-	uint64_t certificate_not_after_ms; /* wall clock; 0 without TLS */
-};
-/* Reads it on a connection with nothing in flight. Blocks until deadline_us: for checks. -PTA_ENET, -PTA_ETIMEDOUT. */
-PTA_MUST_CHECK int ldap_conn_root_dse(struct ldap_conn *conn, uint64_t deadline_us, struct ldap_root_dse *out, struct err *err);
+/* How many binds may be in flight at a time: 1, or FAST_BINDS. */
+#define FAST_BINDS 16
+unsigned ldap_conn_room(const struct ldap_conn *conn);
 
-/* Sends a simple bind. An empty password is refused (RFC 4513 5.1.2: it would be anonymous). *sent: the password may
- * have left this host, even if an error is returned. */
-PTA_MUST_CHECK int ldap_conn_bind(struct ldap_conn *conn, const char *name, struct secret *password, bool *sent, struct err *err);
-/* When the fd is readable: 1 and a mapped verdict, 0 not yet, -PTA_ENET (lost) or -PTA_EPROTO (not an answer to a bind). */
-PTA_MUST_CHECK int ldap_conn_bind_answer(struct ldap_conn *conn, struct verdict *verdict, enum ad_status_health *health, struct err *err);
+/* Sends a simple bind. An empty password is refused (RFC 4513 5.1.2: it would be anonymous). *id names it in the answer;
+ * *sent: the password may have left this host, even if an error is returned. */
+PTA_MUST_CHECK int ldap_conn_bind(struct ldap_conn *conn, const char *name, struct secret *password, int *id, bool *sent, struct err *err);
+/* When the fd is readable, until it returns 0 (nothing more yet): 1 and the mapped verdict of bind *id; -PTA_ENET (lost) or
+ * -PTA_EPROTO (not an answer to a bind), for all that is in flight. */
+PTA_MUST_CHECK int ldap_conn_bind_answer(struct ldap_conn *conn, int *id, struct verdict *verdict, enum ad_status_health *health, struct err *err);
 /* Nothing in flight and the fd readable: takes what TLS has to say. -PTA_ENET: the server closed or is about to. */
 PTA_MUST_CHECK int ldap_conn_idle_input(struct ldap_conn *conn);
-/* After an answer: the connection takes another bind. False when the server said more than the answer. */
+/* After an answer: the connection takes another bind. False when the server said more than its answers. */
 bool ldap_conn_reusable(struct ldap_conn *conn);
 /* Is there input nobody has seen yet (most likely the server's goodbye)? One system call. */
 bool ldap_conn_has_input(const struct ldap_conn *conn);

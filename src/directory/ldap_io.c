@@ -35,7 +35,8 @@ static int io_ctrl(Sockbuf_IO_Desc *desc, int opt, void *arg)
 	const struct ldap_io *io = desc->sbiod_pvt;
 
 	(void)arg;
-	return opt == LBER_SB_OPT_DATA_READY && (io->readable || io->pos < io->end);
+	/* Where there is a deadline, it is waited for here, not in libldap's own poll(). */
+	return opt == LBER_SB_OPT_DATA_READY && (io->readable || io->deadline_us || io->pos < io->end);
 }
 
 static ber_slen_t fail(struct ldap_io *io, int error)

@@ -1,15 +1,16 @@
 """Fixtures of the integration tests: one bed for the run, programs in temporary folders of their own."""
 
-import os
 import shutil
 import tempfile
 
 import pytest
 
 from bed.ca import Authority
+from bed.forest import Forest
+from bed.namespace import Namespace
 from bed.process import BedError
 from bed.pta import Agent, Service
-from bed.samba_ad import DOMAIN, NETBIOS, OTHER_SUFFIX, SambaAD
+from bed.samba_ad import DOMAIN, NETBIOS, OTHER, OTHER_SUFFIX, SambaAD
 from bed.slapd import BIND_DN, Slapd, password, upn
 
 
@@ -34,11 +35,42 @@ def ca(make_folder):
 
 
 @pytest.fixture(scope="session")
-def ad(make_folder, ca):
+def network():
+    """Where the domain controllers are. The first three of its servers' addresses are those of ad, dc2 and other."""
+    made = Namespace()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def ad(make_folder, ca, network):
     """The one Active Directory of the run. A test that stops or changes it puts it right again."""
-    bed = SambaAD(make_folder("samba"), ca)
+    bed = SambaAD(make_folder("samba"), ca, namespace=network, more={"dns forwarder": network.servers[2]})
     yield bed
     bed.close()
+
+
+@pytest.fixture(scope="session")
+def dc2(make_folder, ca, network, ad):
+    """The second controller of ad's domain."""
+    bed = SambaAD(make_folder("samba2"), ca, name="dc2", namespace=network, address=network.servers[1], first=ad,
+                  more={"dns forwarder": network.servers[2]})
+    yield bed
+    bed.close()
+
+
+@pytest.fixture(scope="session")
+def other(make_folder, ca, network):
+    """Another forest, whose names ad's DNS knows."""
+    bed = SambaAD(make_folder("samba3"), ca, domain=OTHER, namespace=network, address=network.servers[2])
+    yield bed
+    bed.close()
+
+
+@pytest.fixture(scope="session")
+def forest(make_folder, ad, dc2):
+    """The domain with both its controllers, as DNS tells of them."""
+    return Forest(make_folder, ad, dc2)
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +92,8 @@ class System:
         self.services.append(service)
         return service
 
-    def agent(self, service, directories, group="main", start=True, register=True, **conf):
-        agent = Agent(self.make_folder("agent"), service, directories, conf=conf)
+    def agent(self, service, directories, group="main", start=True, register=True, view=None, **conf):
+        agent = Agent(self.make_folder("agent"), service, directories, conf=conf, view=view)
         self.agents.append(agent)
         if register:
             agent.register(group=group)

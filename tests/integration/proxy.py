@@ -1,4 +1,4 @@
-"""A bad network between two programs: a TCP proxy on loopback whose manners change while it runs.
+"""A bad network between two programs: a TCP proxy, on loopback if nothing else is said, whose manners change while it runs.
 
     with Proxy(service.agent_port) as proxy:
         ... let the client speak to 127.0.0.1:proxy.port ...
@@ -9,7 +9,7 @@
         proxy.heal()         # new connections go through again; those that lost data stay silent
         proxy.wait(2)        # until so many connections were taken since the start
 
-Packets that are lost without a trace (no TCP acknowledges them) come from bed/namespace.py.
+Front is one for all ports of a domain controller. Packets that are lost without a trace (no TCP acknowledges them) come from bed/namespace.py.
 """
 
 import socket
@@ -31,7 +31,7 @@ def _wake(sock):
 
 
 class Proxy:
-    def __init__(self, port, host="127.0.0.1"):
+    def __init__(self, port, host="127.0.0.1", listen=("127.0.0.1", 0)):
         self.target = (host, port)
         self.delay = 0
         self.mode = THROUGH
@@ -39,7 +39,7 @@ class Proxy:
         self.taken = 0
         self.open = set()
         self.changed = threading.Condition()
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener = socket.create_server(listen)
         self.port = self.listener.getsockname()[1]
         self.threads = [threading.Thread(target=self._accept, daemon=True)]
         self.threads[0].start()
@@ -144,3 +144,24 @@ class Proxy:
                 self.open.discard(there)
                 _wake(there)
         here.close()
+
+
+class Front:
+    """Stands at `address` of the host's for a domain controller, with its ports for LDAPS, LDAP and Kerberos; delay() and act()
+    are for all of them."""
+
+    def __init__(self, address, controller):
+        self.address = address
+        self.proxies = [Proxy(port, controller.address, (address, port)) for port in (636, 389, 88)]
+
+    def close(self):
+        for proxy in self.proxies:
+            proxy.close()
+
+    def delay(self, seconds):
+        for proxy in self.proxies:
+            proxy.delay = seconds
+
+    def act(self, name):
+        for proxy in self.proxies:
+            getattr(proxy, name)()

@@ -75,3 +75,35 @@ def test_bed_ends_with_the_process_that_made_it():
     done = subprocess.run([sys.executable, "-B", "-c", script], stdout=subprocess.PIPE, text=True, check=False, cwd=os.path.dirname(__file__), timeout=60)
     link, init = done.stdout.split()
     until(lambda: not os.path.exists(f"/proc/{init}") and link not in run(["ip", "-o", "link", "show"]), "the namespace's end")
+
+
+def test_two_controllers_have_the_same_accounts_and_each_its_own_count(forest):
+    account, = forest.users(1)
+    first, second = forest.controllers
+    assert second.bind(account.upn, account.password) == ""
+    assert data(second.bind(account.upn, "wrong")) == "52e"
+    assert forest.strikes(account) == [0, 1]
+    second.freeze()
+    try:
+        assert first.bind(account.upn, account.password) == ""
+    finally:
+        second.thaw()
+
+
+def test_dns_tells_both_controllers_and_the_other_forest(forest, other):
+    ask = "import dns.resolver, sys\nfor name in sys.argv[1:]:\n print(*sorted(str(r.target) + str(r.port) for r in dns.resolver.resolve(name, 'SRV')))"
+    told = run(forest.view().enter("/usr/bin/python3", "-B", "-c", ask, f"_ldap._tcp.dc._msdcs.{forest.domain.name}",
+                                   f"_kerberos._tcp.dc._msdcs.{other.domain.name}"))
+    assert told.splitlines() == ["dc1.corp.example.com.389 dc2.corp.example.com.389", "dc1.other.example.net.88"]
+
+
+def test_ticket_opens_each_controller(forest, make_folder):
+    """Kerberos and GSSAPI work as MIT's own tools see it, with the computer account's keytab."""
+    cache = os.path.join(make_folder("cache"), "ccache")
+    env = {"KRB5CCNAME": cache, "KRB5_CONFIG": "/dev/null", "LDAPTLS_CACERT": forest.first.ca.path, "PATH": os.environ["PATH"]}
+    view = forest.view()
+    run(view.enter("kinit", "-k", "-t", forest.keytab, "AGENT1$@CORP.EXAMPLE.COM"), env=env)
+    for controller in forest.controllers:
+        for how in (["-H", f"ldap://{controller.host}"], ["-H", f"ldaps://{controller.host}", "-O", "maxssf=0"]):
+            found = run(view.enter("ldapsearch", "-Q", "-LLL", "-Y", "GSSAPI", "-N", *how, "-b", forest.domain.base, "sAMAccountName=AGENT1$", "cn"), env=env)
+            assert "cn: AGENT1" in found

@@ -36,7 +36,9 @@ def test_agent_keeps_the_old_configuration_when_the_new_one_is_bad(service, agen
     agent.write(**{f"directory {slapd_bed.DOMAIN}": {"conections": 3, "tls": "perhaps"}})
     seen = len(agent.daemon.log.lines)
     agent.reload()
-    # Both faults in one pass, each with its line.
+    # Both faults in one pass, each with its line. READY=1 comes another way than the log.
+    for word in ("conections", "perhaps"):
+        agent.daemon.log.wait(word, start=seen)
     said = "\n".join(agent.daemon.log.lines[seen:])
     assert "conections" in said and "perhaps" in said and f"{agent.conf}:" in said
     assert works(service)

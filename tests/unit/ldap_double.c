@@ -21,7 +21,10 @@ struct peer {
 	pthread_t thread;
 	int fd;
 	SSL *ssl;
-	bool started;
+	/* Binds of a connection in fast bind that wait for the others: */
+	int held[64];
+	bool held_right[64];
+	unsigned nheld;
 };
 
 struct ldap_double {
@@ -34,8 +37,9 @@ struct ldap_double {
 	pthread_cond_t changed;
 	enum double_act act;
 	int result;
-	char diagnostic[512];
-	bool released, stopping;
+	char diagnostic[512], referral[128];
+	bool released, stopping, fast_offered, fast_refused;
+	unsigned reverse, begun_fast;
 	unsigned binds, npeers;
 	char name[2048], password[2048];
 	struct peer peers[MAX_PEERS];
@@ -114,6 +118,21 @@ static size_t make_answer(unsigned char *out, int id, ber_tag_t tag, int result,
 	return len;
 }
 
+/* RFC 4511 4.1.10 */
+static size_t make_referral(unsigned char *out, int id, const char *url)
+{
+	BerElement *ber = ber_alloc_t(LBER_USE_DER);
+	struct berval flat;
+	size_t len;
+
+	must(ber_printf(ber, "{it{esst{s}}}", id, LDAP_RES_BIND, LDAP_REFERRAL, "", "", LDAP_TAG_REFERRAL, url) >= 0 && ber_flatten2(ber, &flat, 0) == 0,
+		"encode");
+	len = flat.bv_len;
+	memcpy(out, flat.bv_val, len);
+	ber_free(ber, 1);
+	return len;
+}
+
 /* Answers one bind; false ends the connection. */
 static bool answer_bind(struct peer *p, int id)
 {
@@ -142,6 +161,9 @@ static bool answer_bind(struct peer *p, int id)
 	case ACT_WRONG_TYPE:
 		len = make_answer(out, id, LDAP_RES_SEARCH_RESULT, 0, "");
 		break;
+	case ACT_REFER:
+		len = make_referral(out, id, d->referral);
+		break;
 	case ACT_BROKEN_ANSWER:
 		memset(out, 0xff, len);
 		break;
@@ -167,6 +189,64 @@ static void note_bind(struct ldap_double *d, const char *name, const struct berv
 	snprintf(d->password, sizeof(d->password), "%.*s", (int)password->bv_len, password->bv_val);
 	pthread_cond_broadcast(&d->changed);
 	pthread_mutex_unlock(&d->lock);
+}
+
+/* Gathers binds until there are as many as the test wants, then answers the last one first. The right password is "right". */
+static bool answer_reversed(struct peer *p, int id, const struct berval *password)
+{
+	unsigned char out[512];
+	unsigned wanted;
+
+	pthread_mutex_lock(&p->d->lock);
+	wanted = p->d->reverse;
+	pthread_mutex_unlock(&p->d->lock);
+	must(p->nheld < 64, "too many binds for the double");
+	p->held[p->nheld] = id;
+	p->held_right[p->nheld++] = password->bv_len == 5 && memcmp(password->bv_val, "right", 5) == 0;
+	if (p->nheld < wanted)
+		return true;
+	while (p->nheld > 0) {
+		bool right = p->held_right[--p->nheld];
+
+		put(p, out,
+			make_answer(out, p->held[p->nheld], LDAP_RES_BIND, right ? 0 : 49,
+				right ? "" : "80090308: LdapErr: DSID-0C090439, comment: AcceptSecurityContext error, data 52e, v4563"));
+	}
+	return true;
+}
+
+/* The rootDSE, as far as anybody asks. */
+static bool answer_search(struct peer *p, int id)
+{
+	BerElement *ber = ber_alloc_t(LBER_USE_DER);
+	struct berval flat;
+	unsigned char done[64];
+	bool fast;
+
+	pthread_mutex_lock(&p->d->lock);
+	fast = p->d->fast_offered;
+	pthread_mutex_unlock(&p->d->lock);
+	must(ber_printf(ber, "{it{s{{s[s]}}}}", id, LDAP_RES_SEARCH_ENTRY, "", "supportedExtension",
+		     fast ? "1.2.840.113556.1.4.1781" : "1.3.6.1.4.1.1466.20037") >= 0 &&
+			ber_flatten2(ber, &flat, 0) == 0,
+		"encode");
+	put(p, flat.bv_val, flat.bv_len);
+	ber_free(ber, 1);
+	put(p, done, make_answer(done, id, LDAP_RES_SEARCH_RESULT, 0, ""));
+	return true;
+}
+
+static bool answer_fast(struct peer *p, int id)
+{
+	unsigned char out[512];
+	bool refused;
+
+	pthread_mutex_lock(&p->d->lock);
+	refused = p->d->fast_refused;
+	p->d->begun_fast += !refused;
+	pthread_mutex_unlock(&p->d->lock);
+	put(p, out, make_answer(out, id, LDAP_RES_EXTENDED, refused ? 53 : 0, refused ? "not now" : ""));
+	return true;
 }
 
 static bool answer_extended(struct peer *p, int id)
@@ -198,12 +278,16 @@ static bool serve_message(struct peer *p)
 	ber = ber_init(&raw);
 	must(ber && ber_scanf(ber, "{it", &id, &op) != LBER_ERROR, "decode");
 	if (op == LDAP_REQ_BIND) {
-		must(ber_scanf(ber, "{imtm", &version, &name, &auth, &password) != LBER_ERROR && auth == LDAP_AUTH_SIMPLE, "decode bind");
+		must(ber_scanf(ber, "{imtm", &version, &name, &auth, &password) != LBER_ERROR && (auth == LDAP_AUTH_SIMPLE || auth == LDAP_AUTH_SASL),
+			"decode bind");
 		snprintf(text, sizeof(text), "%.*s", (int)name.bv_len, name.bv_val);
 		note_bind(p->d, text, &password);
-		goes_on = answer_bind(p, id);
+		goes_on = act_of(p->d) == ACT_REVERSE ? answer_reversed(p, id, &password) : answer_bind(p, id);
+	} else if (op == LDAP_REQ_SEARCH) {
+		goes_on = answer_search(p, id);
 	} else if (op == LDAP_REQ_EXTENDED) {
-		goes_on = answer_extended(p, id);
+		must(ber_scanf(ber, "{m", &name) != LBER_ERROR, "decode extended");
+		goes_on = name.bv_len == 23 && memcmp(name.bv_val, "1.2.840.113556.1.4.1781", 23) == 0 ? answer_fast(p, id) : answer_extended(p, id);
 	}
 	ber_free(ber, 1);
 	return goes_on;
@@ -281,7 +365,19 @@ static int listen_loopback(int backlog, unsigned *port)
 	return fd;
 }
 
-struct ldap_double *ldap_double_new(enum double_tls tls, SSL_CTX *ctx, enum double_act act)
+static int listen_loopback6(int backlog, unsigned *port)
+{
+	struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	socklen_t len = sizeof(address);
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	must(fd >= 0 && bind(fd, (struct sockaddr *)&address, len) == 0 && listen(fd, backlog) == 0, "listen on ::1");
+	must(getsockname(fd, (struct sockaddr *)&address, &len) == 0, "getsockname");
+	*port = ntohs(address.sin6_port);
+	return fd;
+}
+
+static struct ldap_double *make(enum double_tls tls, SSL_CTX *ctx, enum double_act act, int (*listen_on)(int backlog, unsigned *port))
 {
 	struct ldap_double *d = calloc(1, sizeof(*d));
 
@@ -292,9 +388,27 @@ struct ldap_double *ldap_double_new(enum double_tls tls, SSL_CTX *ctx, enum doub
 	d->act = act;
 	pthread_mutex_init(&d->lock, NULL);
 	pthread_cond_init(&d->changed, NULL);
-	d->fd = listen_loopback(64, &d->port);
+	d->fd = listen_on(64, &d->port);
 	must(pthread_create(&d->thread, NULL, accept_all, d) == 0, "pthread_create");
 	return d;
+}
+
+struct ldap_double *ldap_double_new(enum double_tls tls, SSL_CTX *ctx, enum double_act act)
+{
+	return make(tls, ctx, act, listen_loopback);
+}
+
+struct ldap_double *ldap_double_new6(enum double_tls tls, SSL_CTX *ctx, enum double_act act)
+{
+	return make(tls, ctx, act, listen_loopback6);
+}
+
+void ldap_double_refer(struct ldap_double *d, const char *url)
+{
+	pthread_mutex_lock(&d->lock);
+	snprintf(d->referral, sizeof(d->referral), "%s", url);
+	d->act = ACT_REFER;
+	pthread_mutex_unlock(&d->lock);
 }
 
 void ldap_double_free(struct ldap_double *d)
@@ -336,6 +450,32 @@ void ldap_double_result(struct ldap_double *d, int result, const char *diagnosti
 	pthread_mutex_lock(&d->lock);
 	d->result = result;
 	snprintf(d->diagnostic, sizeof(d->diagnostic), "%s", diagnostic);
+	pthread_mutex_unlock(&d->lock);
+}
+
+void ldap_double_offer_fast_bind(struct ldap_double *d, bool refuse)
+{
+	pthread_mutex_lock(&d->lock);
+	d->fast_offered = true;
+	d->fast_refused = refuse;
+	pthread_mutex_unlock(&d->lock);
+}
+
+unsigned ldap_double_fast_connections(struct ldap_double *d)
+{
+	unsigned n;
+
+	pthread_mutex_lock(&d->lock);
+	n = d->begun_fast;
+	pthread_mutex_unlock(&d->lock);
+	return n;
+}
+
+void ldap_double_reverse(struct ldap_double *d, unsigned n)
+{
+	pthread_mutex_lock(&d->lock);
+	d->act = ACT_REVERSE;
+	d->reverse = n;
 	pthread_mutex_unlock(&d->lock);
 }
 

@@ -23,6 +23,8 @@ enum double_act {
 	ACT_HUGE_ANSWER,     /* announces a gigabyte */
 	ACT_RENEGOTIATE,     /* TLS 1.2: asks for a new handshake instead of answering, and says no more */
 	ACT_ANSWER_GOODBYE,  /* answers, then a notice of disconnection, and closes */
+	ACT_REFER,	     /* ldap_double_refer() */
+	ACT_REVERSE,	     /* ldap_double_reverse() */
 	ACT_INJECT_STARTTLS, /* success for the bind to come, in the clear behind StartTLS's answer */
 };
 
@@ -32,12 +34,20 @@ enum double_tls { DOUBLE_PLAIN, DOUBLE_LDAPS, DOUBLE_STARTTLS };
 
 /* ctx may be NULL with DOUBLE_PLAIN. The double listens on 127.0.0.1. */
 struct ldap_double *ldap_double_new(enum double_tls tls, SSL_CTX *ctx, enum double_act act);
+struct ldap_double *ldap_double_new6(enum double_tls tls, SSL_CTX *ctx, enum double_act act); /* on ::1 */
 void ldap_double_free(struct ldap_double *d);
 unsigned ldap_double_port(const struct ldap_double *d);
 void ldap_double_act(struct ldap_double *d, enum double_act act);
 void ldap_double_result(struct ldap_double *d, int result, const char *diagnostic);
 void ldap_double_release(struct ldap_double *d); /* lets held binds, now and later, be answered */
-void ldap_double_drop(struct ldap_double *d);	 /* closes every connection */
+/* Refers each bind to another server. */
+void ldap_double_refer(struct ldap_double *d, const char *url);
+/* AD's fast bind (MS-ADTS 5.1.1.3), which neither Samba nor slapd has: offered in the rootDSE; refuse: and then refused. */
+void ldap_double_offer_fast_bind(struct ldap_double *d, bool refuse);
+unsigned ldap_double_fast_connections(struct ldap_double *d);
+/* Each connection answers its binds when n of them came, the last one first; the password "right" is right. */
+void ldap_double_reverse(struct ldap_double *d, unsigned n);
+void ldap_double_drop(struct ldap_double *d); /* closes every connection */
 unsigned ldap_double_binds(struct ldap_double *d);
 unsigned ldap_double_connections(struct ldap_double *d);	/* accepted so far */
 void ldap_double_wait_binds(struct ldap_double *d, unsigned n); /* until at least n binds came */

@@ -103,7 +103,25 @@ void slapd_bed_start(struct slapd_bed *bed)
 	}
 }
 
+static const char *or_nothing(const char *text)
+{
+	return text ? text : "";
+}
+
 void slapd_bed_init(struct slapd_bed *bed, const struct test_certs *certs, const struct slapd_user *users)
+{
+	slapd_bed_init_with(bed, certs, users, &(const struct slapd_extra){NULL});
+}
+
+static void write_root_dse(const struct slapd_bed *bed, const char *ldif)
+{
+	FILE *file = create(bed, "root.ldif");
+
+	fprintf(file, "%s", ldif);
+	fclose(file);
+}
+
+void slapd_bed_init_with(struct slapd_bed *bed, const struct test_certs *certs, const struct slapd_user *users, const struct slapd_extra *extra)
 {
 	char path[128];
 	FILE *file;
@@ -118,9 +136,14 @@ void slapd_bed_init(struct slapd_bed *bed, const struct test_certs *certs, const
 	fprintf(file,
 		"include /etc/ldap/schema/core.schema\ninclude /etc/ldap/schema/cosine.schema\nmodulepath /usr/lib/ldap\nmoduleload back_mdb\npidfile "
 		"%s/pid\nthreads 4\n"
-		"TLSCACertificateFile %s\nTLSCertificateFile %s\nTLSCertificateKeyFile %s\n"
-		"database mdb\nsuffix dc=example,dc=com\ndirectory %s/db\nmaxsize 10485760\naccess to * by anonymous auth\n",
-		bed->dir, certs->ca_file, certs->cert_file, certs->key_file, bed->dir);
+		"TLSCACertificateFile %s\nTLSCertificateFile %s\nTLSCertificateKeyFile %s\n%s",
+		bed->dir, certs->ca_file, certs->cert_file, certs->key_file, or_nothing(extra->global));
+	if (extra->root_dse) {
+		write_root_dse(bed, extra->root_dse);
+		fprintf(file, "rootDSE %s/root.ldif\n", bed->dir);
+	}
+	fprintf(file, "database mdb\nsuffix dc=example,dc=com\ndirectory %s/db\nmaxsize 10485760\n%saccess to * by anonymous auth\n", bed->dir,
+		or_nothing(extra->database));
 	fclose(file);
 	file = create(bed, "data.ldif");
 	fprintf(file, "dn: dc=example,dc=com\nobjectClass: dcObject\nobjectClass: organization\no: x\ndc: example\n\n"
@@ -128,6 +151,7 @@ void slapd_bed_init(struct slapd_bed *bed, const struct test_certs *certs, const
 	for (; users->uid; users++)
 		fprintf(file, "dn: uid=%s,ou=people,dc=example,dc=com\nobjectClass: account\nobjectClass: simpleSecurityObject\nuid: %s\nuserPassword: %s\n\n",
 			users->uid, users->uid, users->password);
+	fprintf(file, "%s", or_nothing(extra->ldif));
 	fclose(file);
 	run_slapadd(bed);
 	slapd_bed_start(bed);

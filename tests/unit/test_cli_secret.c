@@ -78,6 +78,7 @@ static void lead(const struct session *session, int sights, int answers)
 		/* a shell starts what it puts into the background with these ignored */
 		signal(SIGINT, SIG_DFL);
 		signal(SIGQUIT, SIG_DFL);
+		signal(SIGHUP, SIG_DFL); /* nohup */
 		ask_and_tell(answers);
 	}
 	setpgid(asker, asker);

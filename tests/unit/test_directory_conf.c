@@ -65,12 +65,66 @@ static void a_short_section_gets_the_defaults(void **state)
 	directory_conf_free(conf);
 }
 
+static void sections_of_each_method_are_taken(void **state)
+{
+	static const char *const rows[] = {
+		"ca_file = system",
+		"method = gssapi\nca_file = system",
+		"method = gssapi\ntls = none",
+		"method = kerberos\nkeytab = /dev/null",
+		"ca_file = system\nidentity = AGENT$@CORP.EXAMPLE.COM\nkeytab = /dev/null\nlogin = upn attribute:proxyAddresses\nglobal_catalog = yes",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(rows); i++) {
+		struct conf_errors errors;
+		struct directory_conf *conf = load(rows[i], &errors);
+
+		if (errors.count)
+			fail_msg("%s: %s", rows[i], (const char *)errors.text.data);
+		conf_errors_done(&errors);
+		directory_conf_free(conf);
+	}
+}
+
+static void realms_are_the_domain_in_capitals_and_what_is_added(void **state)
+{
+	struct conf_errors errors;
+	struct directory_conf *conf = load("ca_file = system\nrealms = BRANCH.EXAMPLE.COM", &errors);
+	char realm[LIMIT_DOMAIN + 1];
+
+	(void)state;
+	assert_int_equal(errors.count, 0);
+	directory_conf_realm(conf, realm);
+	assert_string_equal(realm, "CORP.EXAMPLE.COM");
+	assert_true(directory_conf_allows_realm(conf, "CORP.EXAMPLE.COM", 16));
+	assert_true(directory_conf_allows_realm(conf, "BRANCH.EXAMPLE.COM", 18));
+	assert_false(directory_conf_allows_realm(conf, "corp.example.com", 16));
+	assert_false(directory_conf_allows_realm(conf, "CORP.EXAMPLE.COMX", 17));
+	assert_false(directory_conf_allows_realm(conf, "CORP.EXAMPLE", 12));
+	conf_errors_done(&errors);
+	directory_conf_free(conf);
+}
+
 static void bad_sections_are_refused_with_the_reason(void **state)
 {
 	static const struct {
 		const char *keys, *text;
 	} rows[] = {
-		{"ca_file = system", "servers"},
+		{"tls = none", "tls = none needs servers"},
+		{"ca_file = system\nmethod = kerberos", "needs keytab"},
+		{"ca_file = system\nkeytab = /nonexistent/keytab", "keytab: cannot read '/nonexistent/keytab'"},
+		{"ca_file = system\nidentity = agent$", "identity needs identity_password_file or keytab"},
+		{"ca_file = system\nlogin = attribute:mail", "set identity"},
+		{"ca_file = system\nlogin = mail", "neither upn nor attribute:NAME"},
+		{"ca_file = system\nlogin = attribute:ma)il", "neither upn nor attribute:NAME"},
+		{"ca_file = system\nsearch_base = dc=example", "of no use without identity"},
+		{"ca_file = system\nglobal_catalog = yes", "of no use without identity"},
+		{"ca_file = system\nbind_dn = uid=%u\nmethod = gssapi", "bind_dn is for method = simple"},
+		{"ca_file = system\nrealm = -.-.", "is not a realm"},
+		{"ca_file = system\nrealms = A..B", "is not a realm"},
+		{"servers = dc1.corp.example.com\nmethod = gssapi\ntls = none\nidentity = cn=a\nidentity_password_file = /nonexistent/p",
+			"tls = none would send"},
 		{"servers = dc1", "ca_file is missing"},
 		{"servers = dc1\nca_file = /nonexistent/ca.pem", "cannot read '/nonexistent/ca.pem'"},
 		{"servers = ldaps://dc1\nca_file = system", "is a URL"},
@@ -204,6 +258,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_short_section_gets_the_defaults),
+		cmocka_unit_test(sections_of_each_method_are_taken),
+		cmocka_unit_test(realms_are_the_domain_in_capitals_and_what_is_added),
 		cmocka_unit_test(bad_sections_are_refused_with_the_reason),
 		cmocka_unit_test(all_faults_of_a_section_come_at_once),
 		cmocka_unit_test(plain_ldap_is_taken_to_loopback),

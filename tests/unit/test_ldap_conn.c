@@ -54,6 +54,9 @@ static struct ldap_conn *must_open(struct bed *bed)
 	return conn;
 }
 
+/* Of the bind that was sent last, here always the only one. */
+static int id;
+
 static int wait_answer(struct ldap_conn *conn, struct verdict *verdict, struct err *err)
 {
 	enum ad_status_health health;
@@ -61,7 +64,7 @@ static int wait_answer(struct ldap_conn *conn, struct verdict *verdict, struct e
 
 	while (r == 0) {
 		assert_int_equal(dial_wait(ldap_conn_fd(conn), POLLIN, clock_mono_us() + 10000000), 0);
-		r = ldap_conn_bind_answer(conn, verdict, &health, err);
+		r = ldap_conn_bind_answer(conn, &id, verdict, &health, err);
 	}
 	return r;
 }
@@ -73,7 +76,7 @@ static struct verdict bind_once(struct ldap_conn *conn, const char *password)
 	struct err err = {""};
 	bool sent = false;
 
-	assert_int_equal(ldap_conn_bind(conn, "anna@example.com", secret, &sent, &err), 0);
+	assert_int_equal(ldap_conn_bind(conn, "anna@example.com", secret, &id, &sent, &err), 0);
 	assert_true(sent);
 	assert_int_equal(wait_answer(conn, &verdict, &err), 1);
 	return verdict;
@@ -116,9 +119,9 @@ static void an_empty_name_or_password_is_never_sent(void **state)
 	(void)state;
 	bed_init(&bed, DIRECTORY_LDAPS, DOUBLE_LDAPS, ACT_ANSWER);
 	conn = must_open(&bed);
-	assert_int_equal(ldap_conn_bind(conn, "anna@example.com", empty, &sent, &err), -PTA_EINVAL);
+	assert_int_equal(ldap_conn_bind(conn, "anna@example.com", empty, &id, &sent, &err), -PTA_EINVAL);
 	assert_false(sent);
-	assert_int_equal(ldap_conn_bind(conn, "", full, &sent, &err), -PTA_EINVAL);
+	assert_int_equal(ldap_conn_bind(conn, "", full, &id, &sent, &err), -PTA_EINVAL);
 	assert_false(sent);
 	assert_int_equal(ldap_double_binds(bed.d), 0);
 	assert_int_equal(bind_once(conn, "p").code, VERDICT_SUCCESS);
@@ -139,10 +142,10 @@ static void a_lost_connection_stays_lost(void **state)
 	(void)state;
 	bed_init(&bed, DIRECTORY_LDAPS, DOUBLE_LDAPS, ACT_CUT_BIND);
 	conn = must_open(&bed);
-	assert_int_equal(ldap_conn_bind(conn, "anna@example.com", secret, &sent, &err), 0);
+	assert_int_equal(ldap_conn_bind(conn, "anna@example.com", secret, &id, &sent, &err), 0);
 	assert_int_equal(wait_answer(conn, &verdict, &err), -PTA_ENET);
 	ldap_double_act(bed.d, ACT_ANSWER);
-	assert_int_equal(ldap_conn_bind(conn, "anna@example.com", secret, &sent, &err), -PTA_ECLOSED);
+	assert_int_equal(ldap_conn_bind(conn, "anna@example.com", secret, &id, &sent, &err), -PTA_ECLOSED);
 	assert_false(sent);
 	assert_false(ldap_conn_reusable(conn));
 	assert_int_equal(ldap_double_connections(bed.d), 1);
@@ -327,7 +330,7 @@ static void no_copy_of_a_password_stays_in_memory(void **state)
 		flipped[i] = secret_data(secret)[i] ^ 0xff;
 	}
 	assert_true(count_in_memory(flipped, sizeof(flipped)) >= 1);
-	assert_int_equal(ldap_conn_bind(conn, "anna@example.com", secret, &sent, &err), 0);
+	assert_int_equal(ldap_conn_bind(conn, "anna@example.com", secret, &id, &sent, &err), 0);
 	secret_free(secret);
 	assert_int_equal(count_in_memory(flipped, sizeof(flipped)), 0);
 	/* liblber closes two gaps of four bytes, and leaves the last four bytes behind its buffer each time. */

@@ -88,7 +88,7 @@ class Demo:
                 ("mia", "must_change", "must change the password", "password_must_change"),
                 ("nils", "hours", "outside logon hours", "logon_hours"),
                 ("will", "workstation", "other workstations only", "logon_restricted"),
-                ("rita", "protected", "Protected Users", "account_restricted")):
+                ("rita", "protected", "Protected Users", "invalid_credentials (account_restricted)")):
             account = make(state, name=name)
             rows.append((account.upn, account.password, words, expected))
         rows.append((f"anna@{LOST_DOMAIN}", "Corr3ct-horse", "a domain without an agent", "unavailable/no_agent"))
