@@ -1,9 +1,8 @@
-/* `pta-agent check`: configuration, files, certificate and service; the controllers are in check_directory.c. */
+/* `pta-agent check`: configuration, files, certificate and service; directories are in check_directory.c. */
 #include "agent/check.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +13,6 @@
 #include "agent/service_http.h"
 #include "base/clock.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "base/secret.h"
 
 #define DAY_MS 86400000ull
@@ -22,85 +20,12 @@
 #define SERVICE_TIMEOUT_MS 10000
 #define CLOCK_WARN_MS 60000 /* logs and certificates suffer; sign-ins do not, they go by the service's clock */
 
-/* ---- findings ---- */
-
-static void add(struct findings *findings, bool good, const char *what, const char *mend, const char *fmt, va_list ap)
-{
-	struct finding *item;
-
-	if (findings->n == findings->cap) {
-		size_t cap = findings->cap ? findings->cap * 2 : 32;
-		struct finding *grown = realloc(findings->items, cap * sizeof(*grown));
-
-		if (!grown) {
-			findings->failed = true;
-			return;
-		}
-		findings->items = grown;
-		findings->cap = cap;
-	}
-	item = &findings->items[findings->n++];
-	item->good = good;
-	findings->failed = findings->failed || !good;
-	snprintf(item->what, sizeof(item->what), "%s", what);
-	snprintf(item->mend, sizeof(item->mend), "%s", mend);
-	vsnprintf(item->text, sizeof(item->text), fmt, ap);
-	if (findings->shown)
-		findings->shown(item);
-}
-
-void findings_good(struct findings *findings, const char *what, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	add(findings, true, what, "", fmt, ap);
-	va_end(ap);
-}
-
-void findings_bad(struct findings *findings, const char *what, const char *mend, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	add(findings, false, what, mend, fmt, ap);
-	va_end(ap);
-}
-
-void findings_done(struct findings *findings)
-{
-	free(findings->items);
-}
-
-static void show(const struct finding *finding)
-{
-	bool colour = cli_colour();
-
-	printf("%s%s%s %s: %s\n", colour ? (finding->good ? "\033[32m" : "\033[31m") : "", finding->good ? "✓" : "✗", colour ? "\033[0m" : "", finding->what, finding->text);
-	if (finding->mend[0])
-		printf("  → %s\n", finding->mend);
-	fflush(stdout);
-}
-
 static int print_json(const struct findings *findings)
 {
 	struct buf out = BUF_INIT(4u << 20);
-	struct json_writer w = JSON_WRITER(&out);
-	int r = findings->failed ? CLI_FAILED : CLI_OK;
+	int r = findings_exit(findings);
 
-	json_put_object(&w, NULL);
-	json_put_bool(&w, "ok", !findings->failed);
-	json_put_array(&w, "checks");
-	for (size_t i = 0; i < findings->n; i++) {
-		json_put_object(&w, NULL);
-		json_put_string(&w, "check", findings->items[i].what);
-		json_put_bool(&w, "ok", findings->items[i].good);
-		json_put_string(&w, "text", findings->items[i].text);
-		json_put_string(&w, "mend", findings->items[i].mend);
-		json_end_object(&w);
-	}
-	json_end_array(&w);
-	json_end_object(&w);
+	findings_json(findings, &out);
 	if (!buf_ok(&out))
 		r = cli_fail(PROGRAM, CLI_FAILED, "out of memory");
 	else
@@ -159,7 +84,8 @@ static void check_file(const struct identity_dir *dir, const char *name, mode_t 
 	}
 	if (dir->uid != (uid_t)-1 && st.st_uid != dir->uid) {
 		snprintf(mend, sizeof(mend), "chown %lu %.200s", (unsigned long)dir->uid, path);
-		findings_bad(findings, "files", mend, "%s belongs to user %lu, the agent runs as user %lu", path, (unsigned long)st.st_uid, (unsigned long)dir->uid);
+		findings_bad(
+			findings, "files", mend, "%s belongs to user %lu, the agent runs as user %lu", path, (unsigned long)st.st_uid, (unsigned long)dir->uid);
 	}
 }
 
@@ -202,7 +128,8 @@ static int check_certificate(const struct identity_dir *dir, struct findings *fi
 	else if (now < (*out)->not_before_ms)
 		findings_bad(findings, "certificate", "set this machine's clock", "agent %s: it is not valid yet", (*out)->agent);
 	else if (now + CERTIFICATE_WARN_MS >= (*out)->not_after_ms)
-		findings_bad(findings, "certificate", "see why the running agent does not renew it: 'pta-agent status', or run 'pta-agent renew'", "agent %s: it ends at %s", (*out)->agent, until);
+		findings_warn(findings, "certificate", "see why the running agent does not renew it: 'pta-agent status', or run 'pta-agent renew'",
+			"agent %s: it ends at %s", (*out)->agent, until);
 	else
 		findings_good(findings, "certificate", "agent %s of %s, group %s, until %s", (*out)->agent, (*out)->tenant, (*out)->group, until);
 	return 0;
@@ -212,7 +139,8 @@ static const char *service_mend(int code)
 {
 	switch (code) {
 	case -PTA_ETLS:
-		return "the service's certificate must be of the CA that came with the token, for the host in the URL: see [agent] service, and whether something opens TLS on the way";
+		return "the service's certificate must be of the CA that came with the token, for the host in the URL: see [agent] service, and whether "
+		       "something opens TLS on the way";
 	case -PTA_ETIMEDOUT:
 		return "is there a firewall or a proxy on the way? See [proxy] in the configuration";
 	default:
@@ -227,7 +155,8 @@ static void check_clock(const struct service_call *call, struct findings *findin
 	if (!call->service_ms)
 		findings_bad(findings, "clock", "is that URL the agent listener of pta-service?", "the service's answer tells no time");
 	else if (llabs(offset) > CLOCK_WARN_MS)
-		findings_bad(findings, "clock", "set this machine's clock, best by NTP", "%+.1f s between the service's clock and ours", (double)offset / 1000);
+		findings_warn(
+			findings, "clock", "set this machine's clock, best by NTP", "%+.1f s between the service's clock and ours", (double)offset / 1000);
 	else
 		findings_good(findings, "clock", "%+.3f s between the service's clock and ours", (double)offset / 1000);
 }
@@ -256,11 +185,13 @@ static void check_service(const struct agent_conf *conf, const struct identity *
 	if (r < 0) {
 		findings_bad(findings, "service", service_mend(r), "%s", err.text);
 	} else if (status == 400) {
-		findings_good(findings, "service", "%s takes our certificate, %.1f ms for connection and answer", link.url, (double)(clock_mono_us() - began_us) / 1000);
+		findings_good(findings, "service", "%s takes our certificate, %.1f ms for connection and answer", link.url,
+			(double)(clock_mono_us() - began_us) / 1000);
 		check_clock(&call, findings);
 	} else {
 		service_error_text(&call, status, text, sizeof(text), NULL);
-		findings_bad(findings, "service", status == 403 ? "register again with a new token" : "is that URL the agent listener of pta-service?", "%s: %s", link.url, text);
+		findings_bad(findings, "service", status == 403 ? "register again with a new token" : "is that URL the agent listener of pta-service?",
+			"%s: %s", link.url, text);
 		if (call.service_ms)
 			check_clock(&call, findings);
 	}
@@ -283,7 +214,7 @@ int command_check(void *options, char **args, int nargs)
 	const struct common_options *o = options;
 	struct agent_conf *conf PTA_CLEANUP(agent_conf_unrefp) = NULL;
 	struct identity *identity PTA_CLEANUP(identity_freep) = NULL;
-	struct findings findings = {.shown = o->json ? NULL : show};
+	struct findings findings = {.shown = o->json ? NULL : findings_show};
 	struct identity_dir dir;
 	int r;
 
@@ -295,9 +226,7 @@ int command_check(void *options, char **args, int nargs)
 			check_service(conf, identity, &findings);
 		check_directories(conf, &findings);
 	}
-	r = findings.failed ? CLI_FAILED : CLI_OK;
-	if (o->json)
-		r = print_json(&findings);
+	r = o->json ? print_json(&findings) : findings_exit(&findings);
 	findings_done(&findings);
 	return r;
 }

@@ -58,10 +58,11 @@ static const struct cli_command commands[] = {
 		.help = "renew the agent's certificate now", .details = "A running agent does this by itself at two thirds of the certificate's life."},
 	{.name = "check", .arguments = "", .options = json_rows, .options_size = sizeof(struct common_options), .run = command_check,
 		.help = "tell whether the agent will work here",
-		.details = "Looks at configuration, files, certificate, service and every domain controller, without sending a password. Exits 0 when all is well."},
+		.details = "Looks at configuration, files, certificate, service, and every domain controller: DNS, ports, TLS, clocks, Kerberos, searches; without any user's password. "
+			   "Exits 0 when all is well, 4 when it works but there are warnings (!), 1 when it will not work as configured (✗)."},
 	{.name = "test", .arguments = "USER", .min_args = 1, .max_args = 1, .options = json_rows, .options_size = sizeof(struct common_options), .run = command_test,
 		.help = "validate one password on the domain, without the service",
-		.details = "Asks for the password. A wrong one counts against the user's lockout, as any sign-in does. Exits 0 only on success."},
+		.details = "Asks for the password, and shows each step and the verdict. A wrong one counts against the user's lockout, as any sign-in does. Exits 0 only on success."},
 	{.name = "status", .arguments = "", .options = json_rows, .options_size = sizeof(struct common_options), .run = command_status, .help = "show the running agent"},
 	{.name = NULL},
 };
