@@ -195,11 +195,11 @@ static int get_ldap_ticket(const struct dc_check *dc, struct krb5_login *login, 
 }
 
 /* A connection of gssapi's, whatever the section's method is: one of simple may be switched to fast bind. */
-static int bind_with_ticket(const struct dc_check *dc, const struct krb5_login *login, struct ldap_sasl_answer *answer, struct err *err)
+static int bind_with_ticket(const struct dc_check *dc, const struct krb5_login *login, bool bound, struct ldap_sasl_answer *answer, struct err *err)
 {
 	struct directory_conf conf = *dc->d->conf;
 	struct ldap_conn *conn;
-	uint64_t now_us = clock_mono_us();
+	uint64_t now_us = clock_mono_us(), deadline_us;
 	int r;
 
 	conf.method = DIRECTORY_GSSAPI;
@@ -207,9 +207,28 @@ static int bind_with_ticket(const struct dc_check *dc, const struct krb5_login *
 	r = ldap_conn_open(&conf, dc->server, dc->d->tls, now_us + conf.connect_timeout * 1000ull, &conn, err);
 	if (r < 0)
 		return r;
-	r = ldap_sasl_bind_ccache(conn, login->ccache_name, clock_mono_us() + conf.bind_timeout * 1000ull, answer, err);
+	deadline_us = clock_mono_us() + conf.bind_timeout * 1000ull;
+	r = bound ? ldap_sasl_bind_ccache(conn, login->ccache_name, deadline_us, answer, err)
+		  : ldap_sasl_bind_unbound(conn, login->ccache_name, deadline_us, answer, err);
 	ldap_conn_close(conn);
 	return r;
+}
+
+/* The bind that is bound to its TLS connection was taken: is one that is not? */
+static void tell_demand(struct dc_check *dc, const struct krb5_login *login, const char *what)
+{
+	struct findings *findings = dc->d->findings;
+	struct ldap_sasl_answer answer;
+	struct err err;
+	int r = bind_with_ticket(dc, login, false, &answer, &err);
+
+	if (r == 0)
+		findings_good(findings, what, "a GSSAPI bind that is bound to its TLS connection is taken; the controller does not demand it");
+	else if (r == -PTA_EPERM && strstr(answer.diagnostic, "80090346"))
+		findings_good(findings, what, "the controller demands GSSAPI binds that are bound to their TLS connection, and takes the agent's");
+	else
+		findings_good(findings, what, "a GSSAPI bind that is bound to its TLS connection is taken; whether the controller demands it is not known: %s",
+			err.text);
 }
 
 static void check_bind(struct dc_check *dc, struct krb5_login *login)
@@ -225,7 +244,7 @@ static void check_bind(struct dc_check *dc, struct krb5_login *login)
 		mend, sizeof(mend), "see that servers has the controller's own name, and that it has the service principal name ldap/%.150s", dc->server->host);
 	check_label(dc->server, dc->server->port, "channel binding", what);
 	if (r == 0) {
-		r = bind_with_ticket(dc, login, &answer, &err);
+		r = bind_with_ticket(dc, login, true, &answer, &err);
 		if (strstr(answer.diagnostic, "80090346"))
 			snprintf(mend, sizeof(mend),
 				"take away what opens TLS between this host and the controller: it demands channel binding, and sees another certificate");
@@ -234,7 +253,7 @@ static void check_bind(struct dc_check *dc, struct krb5_login *login)
 				mend, sizeof(mend), "let the server take SASL binds within TLS (Samba: ldap server require strong auth = allow_sasl_over_tls)");
 	}
 	if (r == 0 && d->conf->tls != DIRECTORY_TLS_NONE)
-		findings_good(d->findings, what, "a GSSAPI bind that is bound to its TLS connection is taken: a demand for channel binding is met");
+		tell_demand(dc, login, what);
 	else if (r == 0)
 		findings_good(d->findings, what, "a GSSAPI bind, signed and sealed, is taken; without TLS there is nothing to bind to");
 	else if (needed)

@@ -51,7 +51,7 @@ static int give_ticket(LDAP *ld, unsigned flags, void *defaults, void *in)
 }
 
 /* Per handle and whole, since what is not set comes from ldap.conf. */
-static int set_options(struct ldap_conn *conn)
+static int set_options(struct ldap_conn *conn, bool bound)
 {
 	const int endpoint = LDAP_OPT_X_SASL_CBINDING_TLS_ENDPOINT, none = LDAP_OPT_X_SASL_CBINDING_NONE;
 	bool tls = conn->tls_version[0] != '\0';
@@ -65,7 +65,7 @@ static int set_options(struct ldap_conn *conn)
 	/* The name is that of the URL; without this libldap would ask DNS for another. */
 	if (ldap_set_option(conn->ld, LDAP_OPT_X_SASL_NOCANON, LDAP_OPT_ON) != LDAP_OPT_SUCCESS ||
 		ldap_set_option(conn->ld, LDAP_OPT_X_SASL_SECPROPS, properties) != LDAP_OPT_SUCCESS ||
-		ldap_set_option(conn->ld, LDAP_OPT_X_SASL_CBINDING, tls ? &endpoint : &none) != LDAP_OPT_SUCCESS)
+		ldap_set_option(conn->ld, LDAP_OPT_X_SASL_CBINDING, tls && bound ? &endpoint : &none) != LDAP_OPT_SUCCESS)
 		return -PTA_ENOMEM;
 	return 0;
 }
@@ -133,7 +133,7 @@ static int acquire(const char *ccache_name, gss_cred_id_t *out, struct err *err)
 	return err_set(err, -PTA_ECRYPTO, "GSSAPI does not take the ticket (%x, %x)", (unsigned)major, (unsigned)minor);
 }
 
-int ldap_sasl_bind_ccache(struct ldap_conn *conn, const char *ccache_name, uint64_t deadline_us, struct ldap_sasl_answer *answer, struct err *err)
+static int bind_with(struct ldap_conn *conn, const char *ccache_name, bool bound, uint64_t deadline_us, struct ldap_sasl_answer *answer, struct err *err)
 {
 	struct ticket ticket = {.cred = GSS_C_NO_CREDENTIAL};
 	OM_uint32 minor;
@@ -142,7 +142,7 @@ int ldap_sasl_bind_ccache(struct ldap_conn *conn, const char *ccache_name, uint6
 	*answer = (struct ldap_sasl_answer){.result = LDAP_SUCCESS};
 	if (conn->dead || conn->in_flight)
 		return err_set(err, -PTA_ENET, "the connection takes no bind");
-	if (set_options(conn) < 0)
+	if (set_options(conn, bound) < 0)
 		return err_set(err, -PTA_ENOMEM, "libldap does not take the SASL options");
 	r = acquire(ccache_name, &ticket.cred, err);
 	if (r < 0)
@@ -156,4 +156,14 @@ int ldap_sasl_bind_ccache(struct ldap_conn *conn, const char *ccache_name, uint6
 	if (rc == LDAP_SUCCESS && !ticket.taken)
 		rc = LDAP_LOCAL_ERROR;
 	return map(conn, rc, deadline_us, answer, err);
+}
+
+int ldap_sasl_bind_ccache(struct ldap_conn *conn, const char *ccache_name, uint64_t deadline_us, struct ldap_sasl_answer *answer, struct err *err)
+{
+	return bind_with(conn, ccache_name, true, deadline_us, answer, err);
+}
+
+int ldap_sasl_bind_unbound(struct ldap_conn *conn, const char *ccache_name, uint64_t deadline_us, struct ldap_sasl_answer *answer, struct err *err)
+{
+	return bind_with(conn, ccache_name, false, deadline_us, answer, err);
 }

@@ -26,5 +26,8 @@ struct ldap_sasl_answer {
  * to it (clock, key, name). -PTA_ENET, -PTA_ETIMEDOUT. After a failure the connection takes nothing any more. */
 PTA_MUST_CHECK int ldap_sasl_bind_ccache(
 	struct ldap_conn *conn, const char *ccache_name, uint64_t deadline_us, struct ldap_sasl_answer *answer, struct err *err);
+/* The same without binding it to TLS, to learn whether the server demands that it is (refused then, with AD's 80090346). */
+PTA_MUST_CHECK int ldap_sasl_bind_unbound(
+	struct ldap_conn *conn, const char *ccache_name, uint64_t deadline_us, struct ldap_sasl_answer *answer, struct err *err);
 
 #endif
