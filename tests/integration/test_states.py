@@ -73,7 +73,6 @@ def people(forest):
         "decomposed": lambda: make(name=unicodedata.normalize("NFD", "zoë.müßig"), password=unicodedata.normalize("NFD", "Äpfel-und-Öl-1")),
         "emoji_password": lambda: make(password="Aa1-\U0001F511漢字"),
         "long_password": lambda: make(password="Aa1-" + "xyz7" * 31),
-        "not_required": lambda: make("blank"),
     }
     made = {}
     for state, form, _, _ in RIGHT:
@@ -86,6 +85,8 @@ def people(forest):
         else:
             account = special[state]() if state in special else make(state)
         made[state] = Person(account, account.upn if form == "upn" else f"{domain.netbios}\\{account.name}")
+    for state, account in (("blank", make("blank")), ("emoji_name", make(name="smile.\U0001F600"))):
+        made[state] = Person(account, account.upn)
     forest.replicate()
     return made
 
@@ -182,13 +183,26 @@ def test_almost_the_right_password(desk, people, found, state):
         judge(desk, {}, person, state, word, BAD, 1)
 
 
-def test_empty_password_reaches_no_controller(desk, people):
-    """An account that may have no password is not let in without one: a bind with none is anonymous (RFC 4513 5.1.2)."""
-    person = people["not_required"]
+@pytest.mark.parametrize("state", ["blank", "not_required"])
+def test_empty_password_reaches_no_controller(desk, people, state):
+    """An account that has no password, or may have none, is not let in without one: a bind with none is anonymous (RFC 4513 5.1.2)."""
+    person = people[state]
     before = desk.forest.strikes(person.account)
     answer = desk.service.signin(person.typed, "")
     assert (answer.status, answer.json["verdict"]) == (400, "invalid_request"), answer
     assert desk.forest.strikes(person.account) == before
+    judge(desk, {}, person, state, WRONG_PASSWORD, BAD, 1)
+
+
+def test_emoji_in_the_account_name(desk, people):
+    """Samba's KDC makes no ticket for such a name (KRB_ERR_GENERIC behind the right password): that is no answer, and no denial."""
+    person = people["emoji_name"]
+    if desk.method == "simple":
+        judge(desk, {}, person, "emoji_name", person.account.password, OK, 0)
+    else:
+        answer = desk.service.signin(person.typed, person.account.password)
+        assert (answer.json["verdict"], answer.json.get("reason")) == ("unavailable", "agent_error"), (answer, desk.audit(answer))
+    judge(desk, {}, person, "emoji_name", WRONG_PASSWORD, BAD, 1)
 
 
 @pytest.mark.parametrize("tls", ["starttls", "none"])

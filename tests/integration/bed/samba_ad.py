@@ -196,11 +196,14 @@ class SambaAD:
         self._modify(f"CN=Partitions,CN=Configuration,{self.domain.base}", uPNSuffixes=[self.domain.other_suffix])
         # Samba counts wrong passwords only where a policy locks for them: here, in the end, for everybody.
         self._modify(self.domain.base, lockoutThreshold="999", lockoutDuration=str(-DAY), lockOutObservationWindow=str(-DAY), minPwdAge="0")
-        self.samdb.add({
-            "dn": self.domain.lockout_policy, "objectClass": "msDS-PasswordSettings", "msDS-PasswordSettingsPrecedence": "10",
-            "msDS-LockoutThreshold": str(LOCKOUT_THRESHOLD), "msDS-LockoutDuration": str(-DAY), "msDS-LockoutObservationWindow": str(-DAY),
-            "msDS-MaximumPasswordAge": str(-42 * DAY), "msDS-MinimumPasswordAge": "0", "msDS-MinimumPasswordLength": "1",
-            "msDS-PasswordHistoryLength": "0", "msDS-PasswordComplexityEnabled": "FALSE", "msDS-PasswordReversibleEncryptionEnabled": "FALSE"})
+        self.samdb.add(self._password_settings(self.domain.lockout_policy))
+
+    @staticmethod
+    def _password_settings(dn, precedence="10"):
+        return {"dn": dn, "objectClass": "msDS-PasswordSettings", "msDS-PasswordSettingsPrecedence": precedence,
+                "msDS-LockoutThreshold": str(LOCKOUT_THRESHOLD), "msDS-LockoutDuration": str(-DAY), "msDS-LockoutObservationWindow": str(-DAY),
+                "msDS-MaximumPasswordAge": str(-42 * DAY), "msDS-MinimumPasswordAge": "0", "msDS-MinimumPasswordLength": "1",
+                "msDS-PasswordHistoryLength": "0", "msDS-PasswordComplexityEnabled": "FALSE", "msDS-PasswordReversibleEncryptionEnabled": "FALSE"}
 
     def _service_names(self, controller):
         """What samba_spnupdate adds: without these names nobody gets a ticket for the controller's LDAP."""
@@ -242,6 +245,13 @@ class SambaAD:
 
     def _count_failures(self, account):
         self._modify(self.domain.lockout_policy, ldb.FLAG_MOD_ADD, **{"msDS-PSOAppliesTo": account.dn})
+
+    def _blank_password(self, account):
+        """Under a policy that wants no length of it, and locks nobody."""
+        policy = f"CN=blank,CN=Password Settings Container,CN=System,{self.domain.base}"
+        self.samdb.add({**self._password_settings(policy, "5"), "msDS-MinimumPasswordLength": "0", "msDS-LockoutThreshold": "999", "msDS-PSOAppliesTo": account.dn})
+        account.password = ""
+        self._modify(account.dn, unicodePwd=_quoted(account.password))
 
     def _expire_password(self, account):
         # The directory sets pwdLastSet itself, but for passwords that come from elsewhere with their age.
@@ -350,5 +360,6 @@ STATES = {
     "aes_only": ({"msDS-SupportedEncryptionTypes": "24"}, None),
     "no_preauth": ({"userAccountControl": str(NORMAL | NO_PREAUTH)}, None),
     "no_upn": ({"userPrincipalName": None}, None),
-    "blank": ({"userAccountControl": str(NORMAL | PASSWORD_NOT_REQUIRED)}, None),
+    "not_required": ({"userAccountControl": str(NORMAL | PASSWORD_NOT_REQUIRED)}, None),
+    "blank": ({"userAccountControl": str(NORMAL | PASSWORD_NOT_REQUIRED)}, SambaAD._blank_password),
 }
