@@ -19,30 +19,56 @@ void krb5_exchange_done(struct krb5_exchange *x)
 	krb5_transport_close(x);
 }
 
-static int run_initial(struct krb5_dialogue *d, krb5_init_creds_context ctx, krb5_creds *creds, struct err *err)
+/* krb5_init_creds_step() and krb5_tkt_creds_step() are of one kind. */
+typedef krb5_error_code (*step)(krb5_context context, void *ctx, krb5_data *in, krb5_data *out, krb5_data *realm, unsigned *flags);
+
+_Static_assert(KRB5_INIT_CREDS_STEP_FLAG_CONTINUE == KRB5_TKT_CREDS_STEP_FLAG_CONTINUE, "run() asks for one of them");
+
+static krb5_error_code initial_step(krb5_context context, void *ctx, krb5_data *in, krb5_data *out, krb5_data *realm, unsigned *flags)
+{
+	return krb5_init_creds_step(context, ctx, in, out, realm, flags);
+}
+
+static krb5_error_code ticket_step(krb5_context context, void *ctx, krb5_data *in, krb5_data *out, krb5_data *realm, unsigned *flags)
+{
+	return krb5_tkt_creds_step(context, ctx, in, out, realm, flags);
+}
+
+/* Asks and answers until libkrb5 has what it wants. */
+static int run(struct krb5_dialogue *d, step next, void *ctx, enum krb5_message_kind kind, const char *what, struct err *err)
 {
 	struct krb5_exchange *x = d->x;
-	krb5_error_code code;
 
 	for (;;) {
 		krb5_data in = {.length = (unsigned)d->reply.len, .data = (char *)d->reply.data}, out = {0}, realm = {0};
+		krb5_error_code code;
 		unsigned flags = 0;
 		int r = 0;
 
-		code = krb5_init_creds_step(x->context, ctx, &in, &out, &realm, &flags);
+		code = next(x->context, ctx, &in, &out, &realm, &flags);
 		if (code == 0 && (flags & KRB5_INIT_CREDS_STEP_FLAG_CONTINUE))
-			r = krb5_dialogue_ask(d, &out, &realm, KRB5_MESSAGE_AS_REQ, err);
+			r = krb5_dialogue_ask(d, &out, &realm, kind, err);
 		krb5_free_data_contents(x->context, &out);
 		krb5_free_data_contents(x->context, &realm);
 		if (r < 0)
 			return r;
 		if (code)
-			return krb5_dialogue_give_up(d, code, "getting a ticket", err);
+			return krb5_dialogue_give_up(d, code, what, err);
 		if (!(flags & KRB5_INIT_CREDS_STEP_FLAG_CONTINUE))
-			break;
+			return 0;
 	}
-	code = krb5_init_creds_get_creds(x->context, ctx, creds);
-	return code ? krb5_dialogue_give_up(d, code, "getting a ticket", err) : 0;
+}
+
+static int run_initial(struct krb5_dialogue *d, krb5_init_creds_context ctx, krb5_creds *creds, struct err *err)
+{
+	static const char what[] = "getting a ticket";
+	krb5_error_code code;
+	int r = run(d, initial_step, ctx, KRB5_MESSAGE_AS_REQ, what, err);
+
+	if (r < 0)
+		return r;
+	code = krb5_init_creds_get_creds(d->x->context, ctx, creds);
+	return code ? krb5_dialogue_give_up(d, code, what, err) : 0;
 }
 
 static int make_options(krb5_context context, krb5_get_init_creds_opt **out)
@@ -111,28 +137,14 @@ int krb5_exchange_initial_keytab(struct krb5_exchange *x, krb5_principal client,
 
 static int run_ticket(struct krb5_dialogue *d, krb5_tkt_creds_context ctx, krb5_creds *creds, struct err *err)
 {
-	struct krb5_exchange *x = d->x;
+	static const char what[] = "getting a service's ticket";
 	krb5_error_code code;
+	int r = run(d, ticket_step, ctx, KRB5_MESSAGE_TGS_REQ, what, err);
 
-	for (;;) {
-		krb5_data in = {.length = (unsigned)d->reply.len, .data = (char *)d->reply.data}, out = {0}, realm = {0};
-		unsigned flags = 0;
-		int r = 0;
-
-		code = krb5_tkt_creds_step(x->context, ctx, &in, &out, &realm, &flags);
-		if (code == 0 && (flags & KRB5_TKT_CREDS_STEP_FLAG_CONTINUE))
-			r = krb5_dialogue_ask(d, &out, &realm, KRB5_MESSAGE_TGS_REQ, err);
-		krb5_free_data_contents(x->context, &out);
-		krb5_free_data_contents(x->context, &realm);
-		if (r < 0)
-			return r;
-		if (code)
-			return krb5_dialogue_give_up(d, code, "getting a service's ticket", err);
-		if (!(flags & KRB5_TKT_CREDS_STEP_FLAG_CONTINUE))
-			break;
-	}
-	code = krb5_tkt_creds_get_creds(x->context, ctx, creds);
-	return code ? krb5_dialogue_give_up(d, code, "getting a service's ticket", err) : 0;
+	if (r < 0)
+		return r;
+	code = krb5_tkt_creds_get_creds(d->x->context, ctx, creds);
+	return code ? krb5_dialogue_give_up(d, code, what, err) : 0;
 }
 
 int krb5_exchange_ticket(struct krb5_exchange *x, krb5_ccache ccache, krb5_principal client, krb5_principal service, krb5_creds *creds, struct err *err)

@@ -28,7 +28,6 @@ PTA_MUST_CHECK int ldap_fast_begin(struct ldap_conn *conn, uint64_t deadline_us,
 
 /* One search with the scope of the base object, within deadline_us; *result is the caller's (ldap_msgfree). */
 PTA_MUST_CHECK int ldap_conn_read(struct ldap_conn *conn, const char *dn, char **attributes, uint64_t deadline_us, LDAPMessage **result, struct err *err);
-bool ldap_conn_has_value(LDAP *ld, LDAPMessage *entry, const char *attribute, const char *wanted);
 
 /* What libldap, and below it the TLS or SASL library, says about the last failure; text is returned. */
 const char *ldap_conn_diagnostic(LDAP *ld, int rc, char *text, size_t cap);

@@ -495,21 +495,3 @@ void name_resolver_free(struct name_resolver *resolver)
 	pthread_mutex_destroy(&resolver->lock);
 	free(resolver);
 }
-
-int name_resolver_look(const struct directory_conf *conf, struct dc_pool *pool, size_t dc, const struct credential *credential, uint64_t deadline_us,
-	struct name_found *out, struct err *err)
-{
-	struct name_lookup *lookup = NULL;
-	struct name_link *link = NULL;
-	bool connected;
-	int r;
-
-	r = name_lookup_new(conf, &lookup, err);
-	if (r == 0)
-		r = name_link_open(lookup, dc_pool_server(pool, dc), deadline_us, deadline_us, &link, &connected, err);
-	if (r == 0)
-		r = name_link_look(lookup, link, credential, deadline_us, out, err);
-	name_link_close(link);
-	name_lookup_free(lookup);
-	return r;
-}

@@ -31,10 +31,4 @@ void name_resolver_stop(struct name_resolver *resolver);
 /* Stops it, then frees. NULL is allowed. */
 void name_resolver_free(struct name_resolver *resolver);
 
-/* For `check`: one look, on this thread, with a connection of its own, whatever the breakers say; reports nothing to the
- * pool. Blocks until deadline_us. -PTA_ENOENT: no entry. -PTA_EEXIST: more than one. -PTA_EPERM: the identity was refused.
- * Else as ldap_conn_open() and ldap_search_accounts(). */
-PTA_MUST_CHECK int name_resolver_look(const struct directory_conf *conf, struct dc_pool *pool, size_t dc, const struct credential *credential,
-	uint64_t deadline_us, struct name_found *out, struct err *err);
-
 #endif

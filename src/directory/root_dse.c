@@ -36,7 +36,7 @@ int ldap_conn_read(struct ldap_conn *conn, const char *dn, char **attributes, ui
 	return err_set(err, -PTA_ENET, "the search for %s: %s", what, ldap_conn_diagnostic(conn->ld, rc, text, sizeof(text)));
 }
 
-bool ldap_conn_has_value(LDAP *ld, LDAPMessage *entry, const char *attribute, const char *wanted)
+static bool has_value(LDAP *ld, LDAPMessage *entry, const char *attribute, const char *wanted)
 {
 	struct berval **values = ldap_get_values_len(ld, entry, attribute);
 	bool found = false;
@@ -81,6 +81,15 @@ static uint64_t parse_time(const char *text)
 	return seconds > 0 ? (uint64_t)seconds * 1000 : 0;
 }
 
+/* A small number, alone; -1: it is none. */
+static int parse_level(const char *text)
+{
+	char *end;
+	long level = strtol(text, &end, 10);
+
+	return text[0] >= '0' && text[0] <= '9' && *end == '\0' && level <= 1000 ? (int)level : -1;
+}
+
 static uint64_t certificate_end(LDAP *ld)
 {
 	struct berval der = {0};
@@ -107,7 +116,6 @@ int ldap_conn_root_dse(struct ldap_conn *conn, uint64_t deadline_us, struct ldap
 	int r;
 
 	memset(out, 0, sizeof(*out));
-	out->functional_level = -1;
 	r = ldap_conn_read(conn, "", attributes, deadline_us, &result, err);
 	if (r < 0)
 		return r;
@@ -117,12 +125,11 @@ int ldap_conn_root_dse(struct ldap_conn *conn, uint64_t deadline_us, struct ldap
 	first_value(conn->ld, entry, context, out->naming_context, sizeof(out->naming_context));
 	all_values(conn->ld, entry, mechanisms, out->sasl_mechanisms, sizeof(out->sasl_mechanisms));
 	/* LDAP_CAP_ACTIVE_DIRECTORY_OID, MS-ADTS 3.1.1.3.4.3.1 */
-	out->active_directory = ldap_conn_has_value(conn->ld, entry, capabilities, "1.2.840.113556.1.4.800");
-	out->fast_bind = ldap_conn_has_value(conn->ld, entry, extensions, LDAP_FAST_BIND_OID);
-	out->global_catalog = ldap_conn_has_value(conn->ld, entry, catalog, "TRUE");
+	out->active_directory = has_value(conn->ld, entry, capabilities, "1.2.840.113556.1.4.800");
+	out->fast_bind = has_value(conn->ld, entry, extensions, LDAP_FAST_BIND_OID);
+	out->global_catalog = has_value(conn->ld, entry, catalog, "TRUE");
 	first_value(conn->ld, entry, level, text, sizeof(text));
-	if (text[0])
-		out->functional_level = atoi(text);
+	out->functional_level = parse_level(text);
 	text[0] = '\0';
 	first_value(conn->ld, entry, now, text, sizeof(text));
 	out->server_time_ms = parse_time(text);
@@ -143,7 +150,7 @@ int ldap_fast_begin(struct ldap_conn *conn, uint64_t deadline_us, struct err *er
 
 	if (r < 0)
 		return conn->dead ? r : 0;
-	offered = ldap_conn_has_value(conn->ld, ldap_first_entry(conn->ld, result), extensions, LDAP_FAST_BIND_OID);
+	offered = has_value(conn->ld, ldap_first_entry(conn->ld, result), extensions, LDAP_FAST_BIND_OID);
 	ldap_msgfree(result);
 	if (!offered)
 		return 0;
