@@ -1,4 +1,4 @@
-/* A bounded pool of threads for work that blocks or burns CPU (TLS handshakes to DCs; later Kerberos). Thread-safe. */
+/* A bounded pool of threads for work that blocks or burns CPU (TLS handshakes to DCs, Kerberos). Thread-safe. */
 #ifndef PTA_BASE_WORKPOOL_H
 #define PTA_BASE_WORKPOOL_H
 
