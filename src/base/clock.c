@@ -7,6 +7,7 @@
 
 /* 9999-12-31T23:59:59.999Z: the last that fits four digits of a year. */
 #define RFC3339_MAX_MS UINT64_C(253402300799999)
+#define SECOND_LEN 19 /* of a time up to its seconds */
 
 static _Atomic int64_t fake_mono_us = -1;
 static _Atomic int64_t fake_wall_ms = -1;
@@ -38,20 +39,36 @@ uint64_t clock_wall_ms(void)
 	return fake < 0 ? now_us(CLOCK_REALTIME) / 1000 : (uint64_t)fake;
 }
 
-void clock_rfc3339(uint64_t wall_ms, char out[CLOCK_RFC3339_LEN + 1])
+/* "2026-01-31T23:59:59" */
+static void render_second(time_t second, char out[SECOND_LEN])
 {
 	char text[128]; /* roomier than any int makes it, so that the compiler need not guess ranges */
 	struct tm tm;
-	time_t seconds;
+
+	gmtime_r(&second, &tm);
+	snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec);
+	memcpy(out, text, SECOND_LEN);
+}
+
+void clock_rfc3339(uint64_t wall_ms, char out[CLOCK_RFC3339_LEN + 1])
+{
+	/* Log lines ask again and again within one second. */
+	static _Thread_local struct {
+		time_t second;
+		char text[SECOND_LEN];
+	} last = {.second = -1};
+	unsigned ms;
 
 	if (wall_ms > RFC3339_MAX_MS)
 		wall_ms = RFC3339_MAX_MS;
-	seconds = (time_t)(wall_ms / 1000);
-	gmtime_r(&seconds, &tm);
-	snprintf(text, sizeof(text), "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec,
-		(unsigned)(wall_ms % 1000));
-	memcpy(out, text, CLOCK_RFC3339_LEN);
-	out[CLOCK_RFC3339_LEN] = '\0';
+	ms = (unsigned)(wall_ms % 1000);
+	if (last.second != (time_t)(wall_ms / 1000)) {
+		last.second = (time_t)(wall_ms / 1000);
+		render_second(last.second, last.text);
+	}
+	memcpy(out, last.text, SECOND_LEN);
+	memcpy(out + SECOND_LEN, (const char[]){'.', (char)('0' + ms / 100), (char)('0' + ms / 10 % 10), (char)('0' + ms % 10), 'Z', '\0'},
+		CLOCK_RFC3339_LEN + 1 - SECOND_LEN);
 }
 
 void clock_fake(int64_t mono_us, int64_t wall_ms)

@@ -33,44 +33,57 @@ void encode_base64url(struct buf *out, const void *data, size_t len)
 	out->len += BASE64URL_LEN(len);
 }
 
-static int base64url_value(char c)
+/* Value + 1 of a digit; 0: none. */
+static const uint8_t base64url_values[256] = {
+	['A'] = 1, ['B'] = 2, ['C'] = 3, ['D'] = 4, ['E'] = 5, ['F'] = 6, ['G'] = 7, ['H'] = 8, ['I'] = 9, ['J'] = 10, ['K'] = 11, ['L'] = 12, ['M'] = 13,
+	['N'] = 14, ['O'] = 15, ['P'] = 16, ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20, ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24, ['Y'] = 25, ['Z'] = 26,
+	['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30, ['e'] = 31, ['f'] = 32, ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39,
+	['n'] = 40, ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49, ['x'] = 50, ['y'] = 51, ['z'] = 52,
+	['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60, ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
+};
+
+/* n digits, most significant first; -1 when one of them is none. */
+static int64_t base64url_group(const char *text, size_t n)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	if (c == '-')
-		return 62;
-	return c == '_' ? 63 : -1;
+	uint32_t bits = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint8_t value = base64url_values[(uint8_t)text[i]];
+
+		if (!value)
+			return -1;
+		bits = bits << 6 | (value - 1u);
+	}
+	return bits;
 }
 
 int decode_base64url(const char *text, size_t text_len, uint8_t *out, size_t cap, size_t *len)
 {
-	uint32_t bits = 0;
-	unsigned nbits = 0;
-	size_t n = 0;
+	size_t tail = text_len % 4, n = text_len / 4 * 3 + (tail ? tail - 1 : 0);
+	int64_t bits;
 
-	if (text_len % 4 == 1)
+	if (tail == 1)
 		return -PTA_EINVAL;
-	if (text_len / 4 * 3 + (text_len % 4 ? text_len % 4 - 1 : 0) > cap)
+	if (n > cap)
 		return -PTA_ETOOBIG;
-	for (size_t i = 0; i < text_len; i++) {
-		int v = base64url_value(text[i]);
-
-		if (v < 0)
+	for (size_t groups = text_len / 4; groups; groups--, text += 4, out += 3) {
+		bits = base64url_group(text, 4);
+		if (bits < 0)
 			return -PTA_EINVAL;
-		bits = bits << 6 | (uint32_t)v;
-		nbits += 6;
-		if (nbits >= 8) {
-			nbits -= 8;
-			out[n++] = (uint8_t)(bits >> nbits);
-			bits &= (1u << nbits) - 1;
-		}
+		out[0] = (uint8_t)(bits >> 16);
+		out[1] = (uint8_t)(bits >> 8);
+		out[2] = (uint8_t)bits;
 	}
-	if (bits) /* the last character's unused bits: only zeros are canonical */
-		return -PTA_EINVAL;
+	if (tail) {
+		bits = base64url_group(text, tail);
+		/* The last character's unused bits: only zeros are canonical. */
+		if (bits < 0 || bits & (tail == 2 ? 15 : 3))
+			return -PTA_EINVAL;
+		bits <<= tail == 2 ? 12 : 6;
+		out[0] = (uint8_t)(bits >> 16);
+		if (tail == 3)
+			out[1] = (uint8_t)(bits >> 8);
+	}
 	*len = n;
 	return 0;
 }
@@ -84,6 +97,19 @@ void encode_hex(const void *data, size_t len, char *out)
 		*out++ = hex_digits[in[i] & 15];
 	}
 	*out = '\0';
+}
+
+size_t encode_decimal(uint64_t value, char out[DECIMAL_MAX])
+{
+	char digits[DECIMAL_MAX];
+	size_t n = 0;
+
+	do {
+		digits[sizeof(digits) - ++n] = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	memcpy(out, digits + sizeof(digits) - n, n);
+	return n;
 }
 
 /* The length of the sequence at p, 0 when it is none (Unicode 15, table 3-7). */

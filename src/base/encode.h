@@ -1,4 +1,4 @@
-/* Text encodings of bytes: base64url without padding (RFC 4648 5), hex, UTF-8 validity, random ids.
+/* Text encodings of bytes: base64url without padding (RFC 4648 5), hex, decimals, UTF-8 validity, random ids.
  * Thread-safe; no state. */
 #ifndef PTA_BASE_ENCODE_H
 #define PTA_BASE_ENCODE_H
@@ -19,6 +19,10 @@ PTA_MUST_CHECK int decode_base64url(const char *text, size_t text_len, uint8_t *
 
 /* Lower-case hex and a NUL; out has 2 * len + 1 bytes. */
 void encode_hex(const void *data, size_t len, char *out);
+
+/* Decimal digits, without a NUL; returns how many. What printf would do, for lines that are written thousands of times a second. */
+#define DECIMAL_MAX 20
+size_t encode_decimal(uint64_t value, char out[DECIMAL_MAX]);
 
 /* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF; NUL bytes are refused as well. */
 bool utf8_valid(const void *data, size_t len);

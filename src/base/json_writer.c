@@ -1,6 +1,5 @@
 #include "base/json.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
@@ -33,15 +32,16 @@ static void put_escaped(struct buf *out, const char *text, size_t len)
 	buf_putc(out, '"');
 }
 
-/* The comma before a value and its key. */
+/* The comma before a value and its key, which is a name of ours and needs no escapes. */
 static void lead(struct json_writer *w, const char *key)
 {
 	if (w->comma)
 		buf_putc(w->out, ',');
 	w->comma = true;
 	if (key) {
-		put_escaped(w->out, key, strlen(key));
-		buf_putc(w->out, ':');
+		buf_putc(w->out, '"');
+		buf_puts(w->out, key);
+		buf_put(w->out, "\":", 2);
 	}
 }
 
@@ -93,16 +93,25 @@ void json_put_stringn(struct json_writer *w, const char *key, const char *value,
 	put_escaped(w->out, value, len);
 }
 
+static void put_decimal(struct buf *out, uint64_t value)
+{
+	char digits[DECIMAL_MAX];
+
+	buf_put(out, digits, encode_decimal(value, digits));
+}
+
 void json_put_uint(struct json_writer *w, const char *key, uint64_t value)
 {
 	lead(w, key);
-	buf_printf(w->out, "%" PRIu64, value);
+	put_decimal(w->out, value);
 }
 
 void json_put_int(struct json_writer *w, const char *key, int64_t value)
 {
 	lead(w, key);
-	buf_printf(w->out, "%" PRId64, value);
+	if (value < 0)
+		buf_putc(w->out, '-');
+	put_decimal(w->out, value < 0 ? -(uint64_t)value : (uint64_t)value);
 }
 
 void json_put_double(struct json_writer *w, const char *key, double value)

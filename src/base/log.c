@@ -1,7 +1,6 @@
 #include "base/log.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,24 +91,32 @@ static void line_put(struct line *line, const char *data, size_t len)
 	line->len += len;
 }
 
-PTA_PRINTF(2, 3) static void line_printf(struct line *line, const char *fmt, ...)
+static void line_puts(struct line *line, const char *text)
 {
-	char text[128];
-	va_list ap;
-	int n;
+	line_put(line, text, strlen(text));
+}
 
-	va_start(ap, fmt);
-	n = vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (n > 0)
-		line_put(line, text, (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
+static void line_decimal(struct line *line, uint64_t value)
+{
+	char digits[DECIMAL_MAX];
+
+	line_put(line, digits, encode_decimal(value, digits));
+}
+
+/* Microseconds as milliseconds with three decimals. */
+static void line_ms(struct line *line, uint64_t us)
+{
+	unsigned part = (unsigned)(us % 1000);
+
+	line_decimal(line, us / 1000);
+	line_put(line, (const char[]){'.', (char)('0' + part / 100), (char)('0' + part / 10 % 10), (char)('0' + part % 10)}, 4);
 }
 
 /* May stand without quotes. */
 static bool is_bare(const char *value, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		if (value[i] <= ' ' || value[i] > '~' || strchr("\"\\=", value[i]))
+		if (value[i] <= ' ' || value[i] > '~' || value[i] == '"' || value[i] == '\\' || value[i] == '=')
 			return false;
 	return len > 0;
 }
@@ -164,7 +171,9 @@ static void put_field(struct line *line, const struct log_field *field)
 
 	if ((field->type == LOG_F_STR || field->type == LOG_F_STRN) && !field->str)
 		return;
-	line_printf(line, " %s=", field->name);
+	line_put(line, " ", 1);
+	line_puts(line, field->name);
+	line_put(line, "=", 1);
 	switch (field->type) {
 	case LOG_F_STR:
 		put_value(line, field->str, strlen(field->str));
@@ -173,13 +182,15 @@ static void put_field(struct line *line, const struct log_field *field)
 		put_value(line, field->str, field->len);
 		break;
 	case LOG_F_INT:
-		line_printf(line, "%lld", (long long)field->num);
+		if (field->num < 0)
+			line_put(line, "-", 1);
+		line_decimal(line, field->num < 0 ? -(uint64_t)field->num : (uint64_t)field->num);
 		break;
 	case LOG_F_UINT:
-		line_printf(line, "%llu", (unsigned long long)field->num);
+		line_decimal(line, (uint64_t)field->num);
 		break;
 	case LOG_F_MS:
-		line_printf(line, "%.3f", (double)field->num / 1000);
+		line_ms(line, (uint64_t)field->num);
 		break;
 	case LOG_F_END:
 		break;
@@ -213,12 +224,19 @@ void log_fields(int level, const char *event, const struct log_field *fields)
 	line.len = 0;
 	line.full = false;
 	if (journal) {
-		line_printf(&line, "<%d>event=%s", level, event);
+		line_put(&line, (const char[]){'<', (char)('0' + level), '>'}, 3);
 	} else {
 		clock_rfc3339(clock_wall_ms(), time);
-		line_printf(&line, "time=%s level=%s program=%s event=%s", time, level_name(level), program_name ? program_name : program_invocation_short_name,
-			event);
+		line_puts(&line, "time=");
+		line_puts(&line, time);
+		line_puts(&line, " level=");
+		line_puts(&line, level_name(level));
+		line_puts(&line, " program=");
+		line_puts(&line, program_name ? program_name : program_invocation_short_name);
+		line_put(&line, " ", 1);
 	}
+	line_puts(&line, "event=");
+	line_puts(&line, event);
 	for (; fields->type != LOG_F_END; fields++)
 		put_field(&line, fields);
 	gone = atomic_exchange(&lost, 0);

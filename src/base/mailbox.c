@@ -14,6 +14,14 @@ struct mailbox {
 	int fd;
 };
 
+#define HELD_MAX 8 /* further boxes are woken at once */
+
+static _Thread_local struct {
+	bool holding;
+	unsigned n;
+	const struct mailbox *boxes[HELD_MAX];
+} held;
+
 int mailbox_new(struct mailbox **out)
 {
 	struct mailbox *box = calloc(1, sizeof(*box));
@@ -37,18 +45,52 @@ void mailbox_free(struct mailbox *box)
 	free(box);
 }
 
-void mailbox_post(struct mailbox *box, struct mail *mail)
+/* EAGAIN: the counter is full, so the fd is readable anyway; nothing else can befall an eventfd, and a consumer that is never
+ * woken must not go unnoticed. */
+static void wake(const struct mailbox *box)
 {
 	const uint64_t one = 1;
+
+	if (write(box->fd, &one, sizeof(one)) != (ssize_t)sizeof(one) && errno != EAGAIN)
+		abort();
+}
+
+static bool hold_back(const struct mailbox *box)
+{
+	if (!held.holding)
+		return false;
+	for (unsigned i = 0; i < held.n; i++)
+		if (held.boxes[i] == box)
+			return true;
+	if (held.n == HELD_MAX)
+		return false;
+	held.boxes[held.n++] = box;
+	return true;
+}
+
+void mailbox_hold(void)
+{
+	held.holding = true;
+}
+
+void mailbox_release(void)
+{
+	for (unsigned i = 0; i < held.n; i++)
+		wake(held.boxes[i]);
+	held.n = 0;
+	held.holding = false;
+}
+
+void mailbox_post(struct mailbox *box, struct mail *mail)
+{
 	struct mail *old = atomic_load_explicit(&box->top, memory_order_relaxed);
 
 	do {
 		mail->next = old;
 	} while (!atomic_compare_exchange_weak_explicit(&box->top, &old, mail, memory_order_release, memory_order_relaxed));
-	/* From here on the mail may be gone. EAGAIN: the counter is full, so the fd is readable anyway; nothing else can
-	 * befall an eventfd, and a consumer that is never woken must not go unnoticed. */
-	if (!old && write(box->fd, &one, sizeof(one)) != (ssize_t)sizeof(one) && errno != EAGAIN)
-		abort();
+	/* From here on the mail may be gone. */
+	if (!old && !hold_back(box))
+		wake(box);
 }
 
 int mailbox_fd(const struct mailbox *box)

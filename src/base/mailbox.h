@@ -19,6 +19,11 @@ void mailbox_free(struct mailbox *box); /* whatever is still inside belongs to t
 
 /* The box owns the mail until it is taken. */
 void mailbox_post(struct mailbox *box, struct mail *mail);
+/* Between these two, what this thread posts wakes nobody; release() wakes each consumer once. For a loop that posts many: its
+ * first mail is found together with the others, where it would else be fetched alone, by a wake of its own. Not nested. No
+ * waiting for a consumer in between, and the boxes must live until the release. */
+void mailbox_hold(void);
+void mailbox_release(void);
 /* Readable while there may be mail: for libevent, poll or curl_multi_poll. */
 int mailbox_fd(const struct mailbox *box);
 /* All there is, oldest first (NULL when none), and re-arms the fd. */

@@ -1,11 +1,11 @@
 /* Changes that an administrator makes: tenants, groups, domains, apps, tokens, agents' states. */
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/digest.h"
 #include "base/secret.h"
 #include "service/registry_impl.h"
 
@@ -217,7 +217,7 @@ int registry_app_key_hash(const char *key, size_t len, uint8_t hash[32])
 		return -PTA_EINVAL;
 	r = decode_base64url(key + sizeof(APP_KEY_PREFIX) - 1, BASE64URL_LEN(APP_KEY_BYTES), bytes, sizeof(bytes), &n);
 	if (r == 0)
-		SHA256(bytes, n, hash);
+		digest(bytes, n, hash);
 	secret_wipe(bytes, sizeof(bytes));
 	return r < 0 ? -PTA_EINVAL : 0;
 }

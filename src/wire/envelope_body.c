@@ -1,7 +1,8 @@
 #include "wire/envelope_body.h"
 
-#include <openssl/sha.h>
 #include <string.h>
+
+#include "base/digest.h"
 
 #define PAD 256
 
@@ -95,16 +96,16 @@ static bool take_printable(struct reader *r, size_t max, char *out)
 	return take_text(r, 0, max, out) && ascii_printable(out, strlen(out));
 }
 
-static void hash_username(const char *username, uint8_t hash[SHA256_DIGEST_LENGTH])
+static void hash_username(const char *username, uint8_t hash[DIGEST_LEN])
 {
-	SHA256((const unsigned char *)username, strlen(username), hash);
+	digest(username, strlen(username), hash);
 }
 
 /* request id (lp), u32 attempt, SHA-256 of the user name as typed, u8 code, u8 reason, u8 flags, u32 microseconds, DC and
  * detail (lp each), padding. */
 void envelope_body_put_answer(struct buf *out, const struct envelope_head *head, const char *username, const struct verdict *verdict)
 {
-	uint8_t hash[SHA256_DIGEST_LENGTH];
+	uint8_t hash[DIGEST_LEN];
 
 	hash_username(username, hash);
 	buf_reserve(out, ENVELOPE_ANSWER_PLAIN_MAX);
@@ -137,7 +138,7 @@ static bool verdict_consistent(const struct verdict *v, uint8_t flags)
 int envelope_body_parse_answer(const uint8_t *plain, size_t len, const struct envelope_head *head, const char *username, struct verdict *out, struct err *err)
 {
 	struct reader r = READER(plain, len);
-	uint8_t expected[SHA256_DIGEST_LENGTH], flags;
+	uint8_t expected[DIGEST_LEN], flags;
 	char request_id[RANDOM_ID_LEN + 1];
 	const uint8_t *hash;
 	struct verdict v = {0};

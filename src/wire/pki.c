@@ -3,11 +3,11 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "base/digest.h"
 #include "base/encode.h"
 
 #define PEM_MAX (64 * 1024)
@@ -248,7 +248,7 @@ void pki_key_fingerprint(EVP_PKEY *key, uint8_t out[32])
 
 	memset(out, 0, 32);
 	if (len > 0)
-		SHA256(der, (size_t)len, out);
+		digest(der, (size_t)len, out);
 	OPENSSL_free(der);
 }
 

@@ -1,8 +1,8 @@
 #include "wire/token.h"
 
-#include <openssl/sha.h>
 #include <string.h>
 
+#include "base/digest.h"
 #include "base/secret.h"
 
 /* version (u8), id (lp), secret, service (lp), CA certificate (lp), and the first bytes of SHA-256 over all of it. */
@@ -18,7 +18,7 @@ static void buf_donep(struct buf *buf)
 void token_encode(struct buf *out, const struct token *token)
 {
 	struct buf body PTA_CLEANUP(buf_donep) = BUF_INIT_WIPED(LIMIT_TOKEN);
-	uint8_t hash[SHA256_DIGEST_LENGTH];
+	uint8_t hash[DIGEST_LEN];
 
 	buf_put_u8(&body, VERSION);
 	buf_put_lp(&body, token->id, strlen(token->id));
@@ -29,7 +29,7 @@ void token_encode(struct buf *out, const struct token *token)
 		out->failed = true;
 		return;
 	}
-	SHA256(body.data, body.len, hash);
+	digest(body.data, body.len, hash);
 	buf_put(&body, hash, CHECK_LEN);
 	if (!buf_ok(&body)) {
 		out->failed = true;
@@ -83,7 +83,7 @@ static bool parse_body(const uint8_t *body, size_t len, struct token *out)
 
 static int decode(const char *text, size_t len, uint8_t body[LIMIT_TOKEN], struct token *out, struct err *err)
 {
-	uint8_t hash[SHA256_DIGEST_LENGTH];
+	uint8_t hash[DIGEST_LEN];
 	size_t body_len;
 
 	while (len > 0 && is_space(text[len - 1]))
@@ -102,7 +102,7 @@ static int decode(const char *text, size_t len, uint8_t body[LIMIT_TOKEN], struc
 	if (decode_base64url(text, len, body, LIMIT_TOKEN, &body_len) < 0 || body_len <= CHECK_LEN)
 		return err_set(err, -PTA_EINVAL, "registration token: cut off or changed on its way; copy the whole line");
 	body_len -= CHECK_LEN;
-	SHA256(body, body_len, hash);
+	digest(body, body_len, hash);
 	if (memcmp(hash, body + body_len, CHECK_LEN) != 0)
 		return err_set(err, -PTA_EINVAL, "registration token: cut off or changed on its way; copy the whole line");
 	if (body[0] != VERSION)
@@ -127,5 +127,5 @@ int token_decode(const char *text, size_t len, struct token *out, struct err *er
 
 void token_hash(const uint8_t secret[TOKEN_SECRET_LEN], uint8_t hash[32])
 {
-	SHA256(secret, TOKEN_SECRET_LEN, hash);
+	digest(secret, TOKEN_SECRET_LEN, hash);
 }

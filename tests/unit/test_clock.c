@@ -3,6 +3,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <pthread.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -66,6 +67,51 @@ static void timestamps_are_rfc3339_in_utc(void **state)
 	}
 }
 
+/* The last second is kept: what comes after it, before it and on another thread must not be told with it. */
+static void timestamps_follow_the_second_both_ways(void **state)
+{
+	static const struct {
+		uint64_t wall_ms;
+		const char *text;
+	} steps[] = {
+		{UINT64_C(1769903999999), "2026-01-31T23:59:59.999Z"},
+		{UINT64_C(1769904000000), "2026-02-01T00:00:00.000Z"},
+		{UINT64_C(1769903999999), "2026-01-31T23:59:59.999Z"},
+		{UINT64_C(1769903999090), "2026-01-31T23:59:59.090Z"},
+		{UINT64_C(253402300798999), "9999-12-31T23:59:58.999Z"},
+		{UINT64_C(253402300799000), "9999-12-31T23:59:59.000Z"},
+		{UINT64_MAX, "9999-12-31T23:59:59.999Z"},
+		{0, "1970-01-01T00:00:00.000Z"},
+		{999, "1970-01-01T00:00:00.999Z"},
+		{1000, "1970-01-01T00:00:01.000Z"},
+	};
+	char out[CLOCK_RFC3339_LEN + 1];
+
+	(void)state;
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(steps); i++) {
+		clock_rfc3339(steps[i].wall_ms, out);
+		assert_string_equal(out, steps[i].text);
+	}
+}
+
+static void *first_second(void *arg)
+{
+	clock_rfc3339(0, arg);
+	return NULL;
+}
+
+static void a_threads_first_timestamp_is_its_own(void **state)
+{
+	char out[CLOCK_RFC3339_LEN + 1];
+	pthread_t thread;
+
+	(void)state;
+	clock_rfc3339(1000, out);
+	assert_int_equal(pthread_create(&thread, NULL, first_second, out), 0);
+	pthread_join(thread, NULL);
+	assert_string_equal(out, "1970-01-01T00:00:00.000Z");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -73,6 +119,8 @@ int main(void)
 		cmocka_unit_test(wall_time_is_the_systems),
 		cmocka_unit_test(fake_clocks_stand_until_moved),
 		cmocka_unit_test(timestamps_are_rfc3339_in_utc),
+		cmocka_unit_test(timestamps_follow_the_second_both_ways),
+		cmocka_unit_test(a_threads_first_timestamp_is_its_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

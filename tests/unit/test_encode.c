@@ -3,6 +3,8 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/encode.h"
@@ -48,6 +50,82 @@ static void base64url_refuses_what_is_not_canonical(void **state)
 	(void)state;
 	for (size_t i = 0; i < PTA_ARRAY_SIZE(bad); i++)
 		assert_int_equal(decode_base64url(bad[i], i + 1 == PTA_ARRAY_SIZE(bad) ? 3 : strlen(bad[i]), out, sizeof(out), &len), -PTA_EINVAL);
+}
+
+/* Each length of the last group, and each bad place in it. */
+static void base64url_takes_every_byte_and_every_tail(void **state)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	uint8_t plain[256 + 2], back[sizeof(plain)];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(plain); i++)
+		plain[i] = (uint8_t)(i * 91);
+	for (size_t n = sizeof(plain) - 2; n <= sizeof(plain); n++) {
+		struct buf out = BUF_INIT(BASE64URL_LEN(sizeof(plain)));
+		size_t len;
+
+		encode_base64url(&out, plain, n);
+		assert_true(buf_ok(&out));
+		assert_int_equal(out.len, BASE64URL_LEN(n));
+		assert_int_equal(out.data[out.len], '\0');
+		assert_int_equal(decode_base64url((char *)out.data, out.len, back, sizeof(back), &len), 0);
+		assert_int_equal(len, n);
+		assert_memory_equal(back, plain, n);
+		for (size_t at = 0; at < out.len; at++) {
+			uint8_t kept = out.data[at];
+
+			out.data[at] = "=+/ \x80\xff"[at % 6];
+			assert_int_equal(decode_base64url((char *)out.data, out.len, back, sizeof(back), &len), -PTA_EINVAL);
+			out.data[at] = kept;
+		}
+		buf_done(&out);
+	}
+	for (unsigned c = 0; c < 256; c++) {
+		const char text[] = {'A', 'A', 'A', (char)c};
+		const char *digit = c ? strchr(digits, (int)c) : NULL;
+		size_t len;
+
+		assert_int_equal(decode_base64url(text, 4, back, sizeof(back), &len), digit ? 0 : -PTA_EINVAL);
+		if (digit)
+			assert_int_equal(back[2], digit - digits);
+	}
+}
+
+/* The unused bits of the last character are zeros, or one text would have many forms. */
+static void base64url_has_one_form(void **state)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+	uint8_t out[4];
+	size_t len;
+
+	(void)state;
+	for (unsigned i = 0; i < 64; i++) {
+		const char two[] = {'A', digits[i]}, three[] = {'A', 'A', digits[i]};
+
+		assert_int_equal(decode_base64url(two, 2, out, sizeof(out), &len), i % 16 ? -PTA_EINVAL : 0);
+		assert_int_equal(decode_base64url(three, 3, out, sizeof(out), &len), i % 4 ? -PTA_EINVAL : 0);
+	}
+}
+
+static void decimals_are_those_of_printf(void **state)
+{
+	char expected[32], out[DECIMAL_MAX];
+	uint64_t value = 1;
+
+	(void)state;
+	for (unsigned i = 0; i < 20; i++, value *= 10) {
+		const uint64_t values[] = {value - 1, value, value + 1, UINT64_MAX - value, UINT64_MAX / value};
+
+		for (size_t j = 0; j < PTA_ARRAY_SIZE(values); j++) {
+			size_t len = encode_decimal(values[j], out);
+
+			snprintf(expected, sizeof(expected), "%" PRIu64, values[j]);
+			assert_int_equal(len, strlen(expected));
+			assert_memory_equal(out, expected, len);
+		}
+	}
+	assert_int_equal(encode_decimal(UINT64_MAX, out), DECIMAL_MAX);
 }
 
 static void base64url_stops_at_the_callers_room(void **state)
@@ -207,6 +285,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(base64url_matches_rfc4648_both_ways),
 		cmocka_unit_test(base64url_refuses_what_is_not_canonical),
+		cmocka_unit_test(base64url_takes_every_byte_and_every_tail),
+		cmocka_unit_test(base64url_has_one_form),
+		cmocka_unit_test(decimals_are_those_of_printf),
 		cmocka_unit_test(base64url_stops_at_the_callers_room),
 		cmocka_unit_test(base64url_appends_and_respects_the_limit),
 		cmocka_unit_test(hex_is_lower_case),

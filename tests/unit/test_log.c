@@ -58,6 +58,15 @@ static void a_line_has_time_level_event_and_fields(void **state)
 	assert_non_null(strstr(last, " event=bare\n"));
 }
 
+static void numbers_are_written_whole(void **state)
+{
+	(void)state;
+	log_event(LOG_INFO, "numbers", F_INT("least", INT64_MIN), F_INT("minus", -1), F_INT("zero", 0), F_INT("most", INT64_MAX), F_UINT("none", 0));
+	assert_non_null(strstr(last, "event=numbers least=-9223372036854775808 minus=-1 zero=0 most=9223372036854775807 none=0\n"));
+	log_event(LOG_INFO, "times", F_MS("a", 0), F_MS("b", 9), F_MS("c", 90), F_MS("d", 999), F_MS("e", 1000), F_MS("f", 60000001), F_MS("g", UINT64_MAX));
+	assert_non_null(strstr(last, "event=times a=0.000 b=0.009 c=0.090 d=0.999 e=1.000 f=60000.001 g=18446744073709551.615\n"));
+}
+
 static void a_command_that_has_not_set_a_name_has_its_own(void **state)
 {
 	(void)state;
@@ -277,6 +286,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_line_has_time_level_event_and_fields, start_capture, end_capture),
+		cmocka_unit_test_setup_teardown(numbers_are_written_whole, start_capture, end_capture),
 		cmocka_unit_test_setup_teardown(a_command_that_has_not_set_a_name_has_its_own, start_capture, end_capture),
 		cmocka_unit_test_setup_teardown(what_is_below_the_level_is_not_written, start_capture, end_capture),
 		cmocka_unit_test_setup_teardown(values_are_escaped, start_capture, end_capture),

@@ -48,6 +48,54 @@ static void mail_comes_out_oldest_first_and_the_fd_is_rearmed(void **state)
 	mailbox_free(NULL);
 }
 
+static void held_back_wakes_come_with_the_release(void **state)
+{
+	struct letter letters[4] = {0};
+	struct mailbox *first, *second;
+
+	(void)state;
+	assert_int_equal(mailbox_new(&first), 0);
+	assert_int_equal(mailbox_new(&second), 0);
+	mailbox_hold();
+	mailbox_post(first, &letters[0].mail);
+	mailbox_post(first, &letters[1].mail);
+	mailbox_post(second, &letters[2].mail);
+	assert_false(readable(first));
+	assert_false(readable(second));
+	/* A consumer that looks without having been woken, and mail after that: one wake all the same. */
+	assert_ptr_equal(mailbox_take(first), &letters[0].mail);
+	mailbox_post(first, &letters[3].mail);
+	mailbox_release();
+	assert_true(readable(first));
+	assert_true(readable(second));
+	assert_ptr_equal(mailbox_take(first), &letters[3].mail);
+	assert_false(readable(first));
+	mailbox_post(first, &letters[0].mail);
+	assert_true(readable(first));
+	mailbox_free(first);
+	mailbox_free(second);
+}
+
+static void more_boxes_than_can_be_held_are_woken_at_once(void **state)
+{
+	struct letter letters[16] = {0};
+	struct mailbox *boxes[16];
+
+	(void)state;
+	mailbox_hold();
+	for (unsigned i = 0; i < 16; i++) {
+		assert_int_equal(mailbox_new(&boxes[i]), 0);
+		mailbox_post(boxes[i], &letters[i].mail);
+	}
+	assert_true(readable(boxes[15]));
+	mailbox_release();
+	for (unsigned i = 0; i < 16; i++) {
+		assert_true(readable(boxes[i]));
+		assert_ptr_equal(mailbox_take(boxes[i]), &letters[i].mail);
+		mailbox_free(boxes[i]);
+	}
+}
+
 struct producer {
 	pthread_t thread;
 	struct mailbox *box;
@@ -105,6 +153,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(mail_comes_out_oldest_first_and_the_fd_is_rearmed),
+		cmocka_unit_test(held_back_wakes_come_with_the_release),
+		cmocka_unit_test(more_boxes_than_can_be_held_are_woken_at_once),
 		cmocka_unit_test(many_producers_lose_nothing_and_each_keeps_its_order),
 	};
 
