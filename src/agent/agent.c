@@ -322,7 +322,7 @@ int agent_new(struct agent_conf *conf, struct identity *identity, const struct i
 
 void agent_drain(struct agent *agent, uint64_t deadline_us)
 {
-	/* The last second belongs to the posts. */
+	/* The last second belongs to the results. */
 	uint64_t close_us = deadline_us > 1000000 ? deadline_us - 1000000 : 0;
 
 	if (agent->queue)
@@ -442,7 +442,6 @@ static void put_queue(const struct queue_status *q, struct json_writer *w)
 		json_put_int(w, "clock_offset_ms", q->clock_offset_ms);
 	json_put_uint(w, "polls", q->polls);
 	json_put_uint(w, "credit", q->credit);
-	json_put_uint(w, "posts", q->posts);
 	json_end_object(w);
 	json_put_object(w, "certificate");
 	put_time(w, "not_after", q->not_after_ms);

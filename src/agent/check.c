@@ -174,7 +174,7 @@ static void check_service(const struct agent_conf *conf, const struct identity *
 	struct service_call call;
 	char text[500];
 	struct err err;
-	int status, r = service_call_init(&call, &link, "/v1/agent/keys", 64, 65536, SERVICE_TIMEOUT_MS, &err);
+	int status, r = service_call_init(&call, &link, "/v1/agent/keys", SERVICE_JSON, 64, 65536, SERVICE_TIMEOUT_MS, &err);
 
 	if (r < 0) {
 		findings_bad(findings, "service", "", "%s", err.text);

@@ -139,7 +139,7 @@ static int register_at(const struct agent_conf *conf, const struct identity_dir 
 	}
 	r = identity_pending_key(dir, &key, err);
 	if (r == 0)
-		r = service_call_init(&call, &link, ENROLL_PATH_REGISTER, ENROLL_MAX_REQUEST, ENROLL_MAX_ANSWER, ENROLL_TIMEOUT_MS, err);
+		r = service_call_init(&call, &link, ENROLL_PATH_REGISTER, SERVICE_JSON, ENROLL_MAX_REQUEST, ENROLL_MAX_ANSWER, ENROLL_TIMEOUT_MS, err);
 	if (r == 0) {
 		call.request.wipe = true;
 		r = encode_register(token, key, &call.request, err);
@@ -203,7 +203,7 @@ int enroll_renew(const struct agent_conf *conf, const struct identity *now, cons
 	int r = agent_conf_owner(conf, &dir.uid, &dir.gid, err);
 
 	if (r == 0)
-		r = service_call_init(&call, &link, ENROLL_PATH_RENEW, ENROLL_MAX_REQUEST, ENROLL_MAX_ANSWER, ENROLL_TIMEOUT_MS, err);
+		r = service_call_init(&call, &link, ENROLL_PATH_RENEW, SERVICE_JSON, ENROLL_MAX_REQUEST, ENROLL_MAX_ANSWER, ENROLL_TIMEOUT_MS, err);
 	if (r < 0)
 		return r;
 	r = enroll_renew_request(&dir, now, &call.request, err);

@@ -1,6 +1,7 @@
 #include "agent/queue_internal.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,14 +20,13 @@ static const char *const state_names[] = {
 
 /* What a call of each kind may send and receive, and how long it may take. */
 static const struct {
-	const char *path;
+	const char *path, *type;
 	size_t max_request, max_answer;
 	unsigned timeout_ms;
 } call_kinds[] = {
-	[CALL_POLL] = {"/v1/agent/poll", LIMIT_POLL_BODY, LIMIT_BATCH_BODY, POLL_HOLD_MS + 10000},
-	[CALL_POST] = {"/v1/agent/results", LIMIT_RESULTS_BODY, LIMIT_RESULTS_BODY, 5000},
-	[CALL_KEYS] = {"/v1/agent/keys", 4096, 4096, 10000},
-	[CALL_RENEW] = {ENROLL_PATH_RENEW, ENROLL_MAX_REQUEST, ENROLL_MAX_ANSWER, ENROLL_TIMEOUT_MS},
+	[CALL_POLL] = {"/v1/agent/poll", MESSAGE_POLL_TYPE, LIMIT_POLL_BODY, LIMIT_BATCH_BODY, POLL_HOLD_MS + 10000},
+	[CALL_KEYS] = {"/v1/agent/keys", SERVICE_JSON, LIMIT_KEY_BODY, 4096, 10000},
+	[CALL_RENEW] = {ENROLL_PATH_RENEW, SERVICE_JSON, ENROLL_MAX_REQUEST, ENROLL_MAX_ANSWER, ENROLL_TIMEOUT_MS},
 };
 
 const char *queue_state_name(enum queue_state state)
@@ -98,7 +98,7 @@ int queue_call_prepare(struct queue_client *q, struct queue_call *call, struct e
 	call->http.request = (struct buf){0};
 	service_call_done(&call->http);
 	call->generation = 0;
-	r = service_call_init(&call->http, &q->link, call_kinds[call->kind].path, call_kinds[call->kind].max_request, call_kinds[call->kind].max_answer,
+	r = service_call_init(&call->http, &q->link, call_kinds[call->kind].path, call_kinds[call->kind].type, call_kinds[call->kind].max_request, call_kinds[call->kind].max_answer,
 		call_kinds[call->kind].timeout_ms, err);
 	if (r < 0) {
 		buf_done(&request);
@@ -135,13 +135,14 @@ void queue_use_identity(struct queue_client *q, struct identity *identity)
 		.key_pem = &identity->key_pem,
 	};
 	q->generation++;
+	q->renew_at_ms = identity_renew_at_ms(identity);
 	pthread_mutex_lock(&q->lock);
 	snprintf(q->status.service, sizeof(q->status.service), "%s", q->link.url);
 	memcpy(q->status.agent, identity->agent, sizeof(q->status.agent));
 	memcpy(q->status.tenant, identity->tenant, sizeof(q->status.tenant));
 	memcpy(q->status.group, identity->group, sizeof(q->status.group));
 	q->status.not_after_ms = identity->not_after_ms;
-	q->status.renew_at_ms = identity_renew_at_ms(identity);
+	q->status.renew_at_ms = q->renew_at_ms;
 	pthread_mutex_unlock(&q->lock);
 }
 
@@ -186,9 +187,6 @@ static bool collect(struct queue_client *q)
 		case CALL_POLL:
 			queue_poll_done(q, call, code, now_us);
 			break;
-		case CALL_POST:
-			queue_post_done(q, call, code, now_us);
-			break;
 		case CALL_KEYS:
 			queue_keys_done(q, call, code, now_us);
 			break;
@@ -200,10 +198,10 @@ static bool collect(struct queue_client *q)
 	return any;
 }
 
-static bool polls_busy(const struct queue_client *q)
+static bool polls_parked(const struct queue_client *q)
 {
 	for (unsigned i = 0; i < QUEUE_POLLS; i++)
-		if (q->polls[i].busy)
+		if (q->polls[i].busy && q->polls[i].credit)
 			return true;
 	return false;
 }
@@ -212,7 +210,7 @@ static bool polls_busy(const struct queue_client *q)
  * the polls are not renewed from the drain's first moment on, and let go only when nothing came for a while. */
 static void end_polls(struct queue_client *q, uint64_t now_us)
 {
-	if (q->polls_ended || (polls_busy(q) && now_us < q->drain_us && !q->stop_us))
+	if (q->polls_ended || (polls_parked(q) && now_us < q->drain_us && !q->stop_us))
 		return;
 	queue_polls_cancel(q);
 	q->polls_ended = true;
@@ -258,29 +256,26 @@ static void take_commands(struct queue_client *q, uint64_t now_us)
 
 static void update_status(struct queue_client *q)
 {
-	unsigned polls = 0, credit = 0, posts = 0;
+	unsigned polls = 0, credit = 0;
 
 	for (unsigned i = 0; i < QUEUE_POLLS; i++)
-		if (q->polls[i].busy) {
+		if (q->polls[i].busy && q->polls[i].credit) {
 			polls++;
 			credit += q->polls[i].credit;
 		}
-	for (unsigned i = 0; i < QUEUE_POSTS; i++)
-		posts += q->posts[i].busy;
 	pthread_mutex_lock(&q->lock);
 	q->status.polls = polls;
 	q->status.credit = credit;
-	q->status.posts = posts;
 	pthread_mutex_unlock(&q->lock);
 }
 
 static int wait_ms(const struct queue_client *q, uint64_t now_us)
 {
 	uint64_t next = now_us + QUEUE_TURN_MS * 1000;
-	uint64_t posts = queue_posts_next_us(q);
+	uint64_t results = queue_results_next_us(q);
 
-	if (posts < next)
-		next = posts;
+	if (results < next)
+		next = results;
 	if (!q->draining && q->poll_next_us > now_us && q->poll_next_us < next)
 		next = q->poll_next_us;
 	if (!q->draining && q->keys_next_us > now_us && q->keys_next_us < next)
@@ -304,25 +299,27 @@ static void *queue_thread(void *arg)
 
 		atomic_store_explicit(&q->beat_us, now_us, memory_order_relaxed);
 		take_commands(q, now_us);
-		queue_posts_take(q);
-		queue_posts_start(q, now_us);
-		if (q->stop_us && (queue_posts_idle(q) || now_us >= q->stop_us))
+		queue_results_take(q);
+		if (q->stop_us && (queue_results_idle(q) || now_us >= q->stop_us))
 			break;
 		if (q->draining) {
 			end_polls(q, now_us);
 		} else {
 			queue_keys_start(q, now_us);
-			queue_polls_start(q, now_us);
 			queue_renew_start(q, now_us);
 		}
+		queue_polls_start(q, now_us);
 		curl_multi_perform(q->multi, &running);
 		if (collect(q))
 			continue;
 		update_status(q);
 		curl_multi_poll(q->multi, &wake, 1, wait_ms(q, clock_mono_us()), NULL);
+		/* Whoever else can run does so first: where the machine is busy, more results are there after it, and go in one poll. Where it
+		 * is not, this thread goes on at once. */
+		sched_yield();
 	}
 	queue_polls_cancel(q);
-	queue_posts_abandon(q);
+	queue_results_abandon(q);
 	return NULL;
 }
 
@@ -330,6 +327,7 @@ static void init_call(struct queue_call *call, enum queue_call_kind kind)
 {
 	call->kind = kind;
 	call->backoff = BACKOFF_INIT(100, 2000);
+	call->results = MESSAGE_LIST(LIMIT_POLL_BODY);
 }
 
 int queue_client_new(struct agent_conf *conf, struct identity *identity, const struct identity_dir *dir, struct keyring *keyring, const struct queue_handler *handler,
@@ -348,7 +346,7 @@ int queue_client_new(struct agent_conf *conf, struct identity *identity, const s
 		queue_client_free(q);
 		return err_set(err, -PTA_ENOMEM, "out of memory or file descriptors");
 	}
-	curl_multi_setopt(q->multi, CURLMOPT_MAXCONNECTS, (long)(QUEUE_POLLS + QUEUE_POSTS + 2));
+	curl_multi_setopt(q->multi, CURLMOPT_MAXCONNECTS, (long)(QUEUE_POLLS + 2));
 	curl_multi_setopt(q->multi, CURLMOPT_PIPELINING, (long)CURLPIPE_NOTHING);
 	q->keyring = keyring;
 	q->handler = *handler;
@@ -360,8 +358,6 @@ int queue_client_new(struct agent_conf *conf, struct identity *identity, const s
 	q->status.since_ms = clock_wall_ms();
 	for (unsigned i = 0; i < QUEUE_POLLS; i++)
 		init_call(&q->polls[i], CALL_POLL);
-	for (unsigned i = 0; i < QUEUE_POSTS; i++)
-		init_call(&q->posts[i], CALL_POST);
 	init_call(&q->keys, CALL_KEYS);
 	init_call(&q->renew, CALL_RENEW);
 	q->conf = agent_conf_ref(conf);
@@ -441,6 +437,7 @@ static void free_call(struct queue_client *q, struct queue_call *call)
 	if (call->busy)
 		curl_multi_remove_handle(q->multi, call->http.easy);
 	service_call_done(&call->http);
+	message_list_done(&call->results);
 }
 
 void queue_client_free(struct queue_client *q)
@@ -449,8 +446,6 @@ void queue_client_free(struct queue_client *q)
 		return;
 	for (unsigned i = 0; i < QUEUE_POLLS; i++)
 		free_call(q, &q->polls[i]);
-	for (unsigned i = 0; i < QUEUE_POSTS; i++)
-		free_call(q, &q->posts[i]);
 	free_call(q, &q->keys);
 	free_call(q, &q->renew);
 	if (q->multi)

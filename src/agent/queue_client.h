@@ -1,5 +1,5 @@
 /* The agent's end of the queue: one thread with libcurl's multi interface that holds polls open, hands requests on,
- * posts results, publishes keys and renews the certificate. It never gives up: failures are repeated after a jittered
+ * brings results, publishes keys and renews the certificate. It never gives up: failures are repeated after a jittered
  * back-off, with fresh DNS. Everything but the callbacks is called from other threads and never blocks, apart from
  * queue_client_drain() and queue_client_stop(). */
 #ifndef PTA_AGENT_QUEUE_CLIENT_H
@@ -26,7 +26,7 @@ struct queue_result {
 	bool declined;	   /* said: not sent to any DC */
 	enum verdict_reason decline_reason;
 	struct buf answer; /* sealed; empty when declined. Empty without a decline: there is nothing to post */
-	/* On the queue thread: delivered, refused or given up. */
+	/* On the queue thread: on its way, as a copy that is repeated until it has arrived; or given up. */
 	void (*done)(struct queue_result *result);
 };
 
@@ -55,7 +55,7 @@ struct queue_status {
 	uint64_t not_after_ms, renew_at_ms;
 	uint64_t renewals_tried, renewals_done;
 	char renewal_error[512];
-	unsigned polls, credit, posts; /* parked polls and their credit; posts in flight */
+	unsigned polls, credit; /* parked polls, and what they ask for */
 };
 
 /* Takes a reference of conf, and the identity. keyring is borrowed and used by the queue thread alone. */

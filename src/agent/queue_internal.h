@@ -1,5 +1,6 @@
-/* What the parts of the queue client share: queue_client.c (thread and loop), queue_poll.c (polls and keys), queue_post.c
- * (results), queue_renew.c (certificate). Everything here belongs to the queue thread unless it says otherwise. */
+/* What the parts of the queue client share: queue_client.c (thread and loop), queue_poll.c (polls), queue_results.c (what they
+ * bring), queue_keys.c (HPKE keys), queue_renew.c (certificate). Everything here belongs to the queue thread unless it says
+ * otherwise. */
 #ifndef PTA_AGENT_QUEUE_INTERNAL_H
 #define PTA_AGENT_QUEUE_INTERNAL_H
 
@@ -11,10 +12,10 @@
 #include "base/backoff.h"
 #include "base/metrics.h"
 
-#define QUEUE_POLLS 2
-#define QUEUE_POSTS 2
+/* The service parks two and answers the older ones: so two can be on their way with results at any time. */
+#define QUEUE_POLLS 4
 
-enum queue_call_kind { CALL_POLL, CALL_POST, CALL_KEYS, CALL_RENEW };
+enum queue_call_kind { CALL_POLL, CALL_KEYS, CALL_RENEW };
 
 /* One kind of call and its handle, kept for the next. */
 struct queue_call {
@@ -24,11 +25,14 @@ struct queue_call {
 	unsigned generation; /* of the link it was made for; 0: none yet */
 	uint64_t started_us;
 
-	unsigned credit;		    /* poll */
-	struct mail *results;		    /* post: what it carries; NULL when free */
-	uint64_t until_us, retry_us;	    /* post */
-	struct backoff backoff;		    /* post */
-	char key_id[RANDOM_ID_LEN + 1];	    /* keys */
+	/* poll */
+	unsigned credit;
+	struct message_list results;   /* what it brings, kept until it has arrived */
+	char first[RANDOM_ID_LEN + 1]; /* of the results, for the log */
+	uint64_t until_us, retry_us;   /* of the results */
+	struct backoff backoff;
+
+	char key_id[RANDOM_ID_LEN + 1]; /* keys */
 };
 
 struct queue_client {
@@ -44,9 +48,10 @@ struct queue_client {
 
 	CURLM *multi;
 	struct mailbox *results; /* posted by any thread */
-	struct mail *waiting, *waiting_last; /* results taken, not in a post yet; oldest first */
-	struct queue_call polls[QUEUE_POLLS], posts[QUEUE_POSTS], keys, renew;
+	struct mail *waiting, *waiting_last; /* results taken, not in a poll yet; oldest first */
+	struct queue_call polls[QUEUE_POLLS], keys, renew;
 	uint64_t poll_number;
+	uint64_t renew_at_ms; /* of the identity's certificate, wall clock */
 	uint64_t poll_next_us, keys_next_us, renew_next_us;
 	struct backoff connect_backoff, refused_backoff, renew_backoff;
 	int64_t clock_offset_ms; /* service's wall clock minus clock_mono_ms() */
@@ -84,18 +89,25 @@ void queue_failed(struct queue_client *q, enum queue_state state, uint64_t now_u
 /* Failure of a call with an HTTP status that means one. */
 void queue_refused(struct queue_client *q, const struct queue_call *call, int status, uint64_t now_us);
 
+/* Sends what results there are, each poll asking for what has become free, and keeps one parked. */
 void queue_polls_start(struct queue_client *q, uint64_t now_us);
 void queue_poll_done(struct queue_client *q, struct queue_call *call, CURLcode code, uint64_t now_us);
 void queue_polls_cancel(struct queue_client *q);
+
 void queue_keys_start(struct queue_client *q, uint64_t now_us);
 void queue_keys_done(struct queue_client *q, struct queue_call *call, CURLcode code, uint64_t now_us);
 
-void queue_posts_take(struct queue_client *q);
-void queue_posts_start(struct queue_client *q, uint64_t now_us);
-void queue_post_done(struct queue_client *q, struct queue_call *call, CURLcode code, uint64_t now_us);
-bool queue_posts_idle(const struct queue_client *q);
-void queue_posts_abandon(struct queue_client *q); /* gives everything up */
-uint64_t queue_posts_next_us(const struct queue_client *q);
+/* What other threads have posted joins what waits. */
+void queue_results_take(struct queue_client *q);
+/* Moves what waits into the call, oldest first, as far as one poll holds. They are done then: the call has their bytes. */
+void queue_results_gather(struct queue_client *q, struct queue_call *call);
+void queue_results_arrived(struct queue_call *call);
+/* The call is repeated with the same bytes, until nobody waits for anything in it. */
+void queue_results_again(struct queue_call *call, uint64_t now_us, const char *why);
+void queue_results_give_up(struct queue_call *call, const char *why);
+bool queue_results_idle(const struct queue_client *q);
+void queue_results_abandon(struct queue_client *q); /* ends all polls and gives everything up */
+uint64_t queue_results_next_us(const struct queue_client *q);
 
 void queue_renew_start(struct queue_client *q, uint64_t now_us);
 void queue_renew_done(struct queue_client *q, struct queue_call *call, CURLcode code, uint64_t now_us);

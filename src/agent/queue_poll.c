@@ -1,14 +1,13 @@
-/* The queue client's polls, and the publishing of keys that must come before them. */
-#include <stdio.h>
+/* The queue client's polls. Each brings the results there are and asks for as many requests as fit, so that under load one
+ * exchange carries answers up and new requests down. */
 #include <string.h>
 
 #include "agent/queue_internal.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "wire/pki.h"
 
-/* From this many requests in work on, a second poll is parked: while one is on its way back, the other takes what comes. */
-#define BUSY 2
+#define HOLD_TIMEOUT_MS (POLL_HOLD_MS + 10000)
+#define RESULTS_TIMEOUT_MS 5000
 
 static unsigned parked(const struct queue_client *q, unsigned *credit)
 {
@@ -16,11 +15,38 @@ static unsigned parked(const struct queue_client *q, unsigned *credit)
 
 	*credit = 0;
 	for (unsigned i = 0; i < QUEUE_POLLS; i++)
-		if (q->polls[i].busy) {
+		if (q->polls[i].busy && q->polls[i].credit) {
 			n++;
 			*credit += q->polls[i].credit;
 		}
 	return n;
+}
+
+static bool may_ask(const struct queue_client *q, uint64_t now_us)
+{
+	return !q->draining && now_us >= q->poll_next_us && keyring_ready(q->keyring);
+}
+
+/* What the next poll may ask for; *wanted: whether one is needed that brings nothing, because none is parked, or one that asks
+ * for much less than fits by now. */
+static unsigned share(const struct queue_client *q, uint64_t now_us, bool *wanted)
+{
+	unsigned room, busy, credit, n;
+
+	*wanted = false;
+	if (!may_ask(q, now_us))
+		return 0;
+	room = q->handler.room(q->handler.arg, &busy);
+	if (room > LIMIT_CREDIT)
+		room = LIMIT_CREDIT;
+	n = parked(q, &credit);
+	if (room <= credit)
+		return 0;
+	*wanted = n == 0 || (n == 1 && credit * 2 < room);
+	/* The first leaves half to the one that will bring the results of what is in work. */
+	if (n == 0 && busy > 0)
+		return (room + 1) / 2;
+	return room - credit;
 }
 
 static int start_poll(struct queue_client *q, struct queue_call *call, unsigned credit, struct err *err)
@@ -32,40 +58,54 @@ static int start_poll(struct queue_client *q, struct queue_call *call, unsigned 
 		return r;
 	memcpy(m.instance, q->instance, sizeof(m.instance));
 	buf_reset(&call->http.request);
-	message_encode_poll(&call->http.request, &m);
+	message_encode_poll(&call->http.request, &m, &call->results);
 	if (!buf_ok(&call->http.request))
 		return err_set(err, -PTA_ENOMEM, "out of memory");
 	call->credit = credit;
+	curl_easy_setopt(call->http.easy, CURLOPT_TIMEOUT_MS, (long)(call->results.n ? RESULTS_TIMEOUT_MS : HOLD_TIMEOUT_MS));
 	return queue_call_start(q, call, err);
+}
+
+static void start(struct queue_client *q, struct queue_call *call, unsigned credit, uint64_t now_us)
+{
+	struct err err;
+
+	if (start_poll(q, call, credit, &err) == 0)
+		return;
+	queue_failed(q, QUEUE_DISCONNECTED, now_us, err.text);
+	if (call->results.n)
+		queue_results_again(call, now_us, err.text);
 }
 
 void queue_polls_start(struct queue_client *q, uint64_t now_us)
 {
-	unsigned room, busy, credit, n, share;
-	struct err err;
+	struct queue_call *idle = NULL;
+	unsigned credit;
+	bool wanted;
 
-	if (now_us < q->poll_next_us || !keyring_ready(q->keyring))
-		return;
-	room = q->handler.room(q->handler.arg, &busy);
-	if (room > LIMIT_CREDIT)
-		room = LIMIT_CREDIT;
-	n = parked(q, &credit);
-	for (unsigned i = 0; i < QUEUE_POLLS && room > credit; i++) {
-		if (q->polls[i].busy)
+	for (unsigned i = 0; i < QUEUE_POLLS; i++) {
+		struct queue_call *call = &q->polls[i];
+
+		if (call->busy || (call->results.n && call->retry_us > now_us))
 			continue;
-		/* A second one under load, or where the parked one asks for much less than fits by now. */
-		if (n > 0 && busy < BUSY && credit * 2 >= room)
-			return;
-		share = room - credit;
-		if (n == 0 && busy >= BUSY)
-			share = (share + 1) / 2;
-		if (start_poll(q, &q->polls[i], share, &err) < 0) {
-			queue_failed(q, QUEUE_DISCONNECTED, now_us, err.text);
-			return;
-		}
-		credit += share;
-		n++;
+		if (!call->results.n && q->waiting)
+			queue_results_gather(q, call);
+		if (call->results.n)
+			start(q, call, share(q, now_us, &wanted), now_us);
+		else if (!idle)
+			idle = call;
 	}
+	credit = share(q, now_us, &wanted);
+	if (idle && wanted)
+		start(q, idle, credit, now_us);
+}
+
+/* A refused result is one that came too late or twice: said once, and over. */
+static void log_refused(const struct message_batch *batch)
+{
+	for (size_t i = 0; i < batch->nrefused; i++)
+		log_event(LOG_WARNING, "result.refused", F_STR("request", batch->refused[i].request_id), F_UINT("attempt", batch->refused[i].attempt),
+			F_STR("error", batch->refused[i].error));
 }
 
 static void take_batch(struct queue_client *q, struct queue_call *call, uint64_t now_us)
@@ -73,124 +113,83 @@ static void take_batch(struct queue_client *q, struct queue_call *call, uint64_t
 	struct message_batch batch;
 	struct envelope_head head;
 	struct err err;
+	int r = message_decode_batch(call->http.response.data, call->http.response.len, &batch, &err);
 
-	if (message_decode_batch(call->http.response.data, call->http.response.len, &batch, NULL, &err) < 0) {
+	if (r == 0 && batch.n > call->credit) {
+		r = err_set(&err, -PTA_EPROTO, "%zu requests where %u were asked for", batch.n, call->credit);
+		message_batch_done(&batch);
+	}
+	if (r < 0) {
 		err_prefix(&err, -PTA_EPROTO, "the service's batch: ");
 		queue_failed(q, QUEUE_DISCONNECTED, now_us, err.text);
 		return;
 	}
 	queue_connected(q);
+	log_refused(&batch);
+	mailbox_hold(); /* the bind thread finds the whole batch */
 	for (size_t i = 0; i < batch.n; i++) {
 		head = batch.requests[i].head;
 		memcpy(head.tenant, q->identity->tenant, sizeof(head.tenant));
 		memcpy(head.agent, q->identity->agent, sizeof(head.agent));
 		q->handler.request(q->handler.arg, &head, &batch.requests[i], queue_service_ms(q, now_us));
 	}
+	mailbox_release();
 	message_batch_done(&batch);
+}
+
+/* An answer other than 200 and 204. */
+static void refused(struct queue_client *q, struct queue_call *call, int status, uint64_t now_us)
+{
+	char text[500], word[32];
+
+	service_error_text(&call->http, status, text, sizeof(text), word);
+	if (status == 409 && strcmp(word, MESSAGE_ERROR_KEY_UNKNOWN) == 0) {
+		queue_results_arrived(call);
+		/* Not a fault: it was restarted, and our keys were in its memory. A short wait, for a service that never learns. */
+		if (keyring_ready(q->keyring)) {
+			log_event(LOG_INFO, "keys.forgotten", F_STR("service", q->link.url));
+			keyring_forgotten(q->keyring);
+			q->keys_next_us = now_us + (uint64_t)backoff_next_ms(&q->connect_backoff) * 1000;
+		}
+		return;
+	}
+	/* The same bytes would get the same answer, unless it is our certificate that is refused, or a passing fault. */
+	if (call->results.n && status >= 400 && status < 500 && status != 403 && status != 408 && status != 429)
+		queue_results_give_up(call, text);
+	else if (call->results.n)
+		queue_results_again(call, now_us, text);
+	queue_refused(q, call, status, now_us);
 }
 
 void queue_poll_done(struct queue_client *q, struct queue_call *call, CURLcode code, uint64_t now_us)
 {
-	char text[500], word[32];
 	struct err err;
 	int status;
 
 	if (service_call_outcome(&call->http, code, &status, &err) < 0) {
+		if (call->results.n)
+			queue_results_again(call, now_us, err.text);
 		queue_failed(q, QUEUE_DISCONNECTED, now_us, err.text);
 		return;
 	}
-	if (status == 200) {
+	if (status != 200 && status != 204) {
+		refused(q, call, status, now_us);
+		return;
+	}
+	queue_results_arrived(call);
+	if (status == 200)
 		take_batch(q, call, now_us);
-		return;
-	}
-	if (status == 204) {
+	else
 		queue_connected(q);
-		return;
-	}
-	if (status == 409) {
-		service_error_text(&call->http, status, text, sizeof(text), word);
-		/* Not a fault: it was restarted, and our keys were in its memory. A short wait, for a service that never learns. */
-		if (strcmp(word, MESSAGE_ERROR_KEY_UNKNOWN) == 0) {
-			if (keyring_ready(q->keyring)) {
-				log_event(LOG_INFO, "keys.forgotten", F_STR("service", q->link.url));
-				keyring_forgotten(q->keyring);
-				q->keys_next_us = now_us + (uint64_t)backoff_next_ms(&q->connect_backoff) * 1000;
-			}
-			return;
-		}
-	}
-	queue_refused(q, call, status, now_us);
 }
 
-/* A parked poll that is let go closes its connection: the service hears of it and hands it nothing. */
+/* A parked poll that is let go closes its connection: the service hears of it and hands it nothing. Results whose receipt has
+ * not come are sent again. */
 void queue_polls_cancel(struct queue_client *q)
 {
 	for (unsigned i = 0; i < QUEUE_POLLS; i++)
-		if (q->polls[i].busy) {
+		if (q->polls[i].busy && q->polls[i].credit) {
 			curl_multi_remove_handle(q->multi, q->polls[i].http.easy);
 			q->polls[i].busy = false;
 		}
-}
-
-static int encode_key(struct queue_client *q, const struct envelope_receiver *receiver, uint64_t now_us, struct queue_call *call, struct err *err)
-{
-	struct buf signed_bytes = BUF_INIT(4096);
-	struct message_key m = {.not_after_ms = queue_service_ms(q, now_us) + KEYRING_VALID_MS};
-	int r = 0;
-
-	memcpy(m.instance, q->instance, sizeof(m.instance));
-	snprintf(m.key_id, sizeof(m.key_id), "%s", envelope_receiver_key_id(receiver));
-	memcpy(m.public_key, envelope_receiver_public(receiver), sizeof(m.public_key));
-	message_key_signed(&signed_bytes, q->identity->tenant, q->identity->agent, &m);
-	if (!buf_ok(&signed_bytes))
-		r = err_set(err, -PTA_ENOMEM, "out of memory");
-	if (r == 0 && pki_sign(q->identity->key, signed_bytes.data, signed_bytes.len, m.signature, &m.signature_len) < 0)
-		r = err_set(err, -PTA_ECRYPTO, "sign key %s for the service with the certificate's key", m.key_id);
-	buf_done(&signed_bytes);
-	if (r < 0)
-		return r;
-	buf_reset(&call->http.request);
-	message_encode_key(&call->http.request, &m);
-	memcpy(call->key_id, m.key_id, sizeof(call->key_id));
-	return buf_ok(&call->http.request) ? 0 : err_set(err, -PTA_ENOMEM, "out of memory");
-}
-
-void queue_keys_start(struct queue_client *q, uint64_t now_us)
-{
-	const struct envelope_receiver *receiver;
-	struct err err;
-	int r;
-
-	if (q->keys.busy || now_us < q->keys_next_us)
-		return;
-	if (keyring_tick(q->keyring, now_us) < 0)
-		log_event(LOG_ERR, "keys.failed", F_STR("error", "no memory or entropy for a new key; the old one stays in use"));
-	receiver = keyring_unpublished(q->keyring);
-	if (!receiver)
-		return;
-	r = queue_call_prepare(q, &q->keys, &err);
-	if (r == 0)
-		r = encode_key(q, receiver, now_us, &q->keys, &err);
-	if (r == 0)
-		r = queue_call_start(q, &q->keys, &err);
-	if (r < 0)
-		queue_failed(q, QUEUE_DISCONNECTED, now_us, err.text);
-}
-
-void queue_keys_done(struct queue_client *q, struct queue_call *call, CURLcode code, uint64_t now_us)
-{
-	struct err err;
-	int status;
-
-	if (service_call_outcome(&call->http, code, &status, &err) < 0) {
-		queue_failed(q, QUEUE_DISCONNECTED, now_us, err.text);
-		return;
-	}
-	if (status != 200) {
-		queue_refused(q, call, status, now_us);
-		return;
-	}
-	log_event(LOG_INFO, "keys.published", F_STR("key", call->key_id));
-	keyring_published(q->keyring, call->key_id, now_us);
-	queue_connected(q);
 }

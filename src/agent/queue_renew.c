@@ -28,7 +28,7 @@ void queue_renew_start(struct queue_client *q, uint64_t now_us)
 	if (q->renew.busy || now_us < q->renew_next_us)
 		return;
 	/* By the service's clock; without it our own might be off by years. */
-	if (!q->renew_wanted && (!q->clock_known || queue_service_ms(q, now_us) < identity_renew_at_ms(q->identity)))
+	if (!q->renew_wanted && (!q->clock_known || queue_service_ms(q, now_us) < q->renew_at_ms))
 		return;
 	r = queue_call_prepare(q, &q->renew, &err);
 	if (r == 0) {

@@ -126,7 +126,24 @@ static CURLcode set_transport(CURL *easy, unsigned timeout_ms)
 	return r;
 }
 
-int service_call_init(struct service_call *call, const struct service_link *link, const char *path, size_t max_request, size_t max_answer, unsigned timeout_ms, struct err *err)
+/* No "100 Continue" round trip in front of a big batch. */
+static struct curl_slist *headers_new(const char *type)
+{
+	struct curl_slist *headers = NULL, *longer;
+	char *line;
+
+	if (asprintf(&line, "Content-Type: %s", type) < 0)
+		return NULL;
+	headers = curl_slist_append(NULL, line);
+	free(line);
+	longer = headers ? curl_slist_append(headers, "Expect:") : NULL;
+	if (!longer)
+		curl_slist_free_all(headers);
+	return longer;
+}
+
+int service_call_init(struct service_call *call, const struct service_link *link, const char *path, const char *type, size_t max_request, size_t max_answer,
+	unsigned timeout_ms, struct err *err)
 {
 	CURLcode r = CURLE_OUT_OF_MEMORY;
 	CURL *easy;
@@ -135,12 +152,7 @@ int service_call_init(struct service_call *call, const struct service_link *link
 	call->request = BUF_INIT(max_request);
 	call->response = BUF_INIT(max_answer);
 	call->easy = easy = curl_easy_init();
-	call->headers = curl_slist_append(NULL, "Content-Type: application/json");
-	/* No "100 Continue" round trip in front of a big batch. */
-	if (call->headers && !curl_slist_append(call->headers, "Expect:")) {
-		curl_slist_free_all(call->headers);
-		call->headers = NULL;
-	}
+	call->headers = headers_new(type);
 	if (easy && call->headers && asprintf(&call->url, "%s%s", link->url, path) >= 0)
 		r = set_transport(easy, timeout_ms);
 	if (r == CURLE_OK)

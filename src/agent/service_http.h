@@ -31,8 +31,10 @@ struct service_call {
 	char error[CURL_ERROR_SIZE];
 };
 
-/* Prepares a POST of JSON to path; the answer may have max_answer bytes. Released with service_call_done(). */
-PTA_MUST_CHECK int service_call_init(struct service_call *call, const struct service_link *link, const char *path, size_t max_request, size_t max_answer, unsigned timeout_ms,
+#define SERVICE_JSON "application/json"
+
+/* Prepares a POST to path of what has this Content-Type; the answer may have max_answer bytes. Released with service_call_done(). */
+PTA_MUST_CHECK int service_call_init(struct service_call *call, const struct service_link *link, const char *path, const char *type, size_t max_request, size_t max_answer, unsigned timeout_ms,
 				     struct err *err);
 void service_call_done(struct service_call *call); /* a zeroed one is allowed */
 /* Arms the call with what is in call->request now. Before each start. */

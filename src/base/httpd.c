@@ -428,10 +428,11 @@ void httpd_reply_error(struct httpd_request *request, int status, const char *co
 	httpd_reply(request, status, body.data, buf_ok(&body) ? body.len : 0);
 }
 
-void httpd_reply_watched(struct httpd_request *request, int status, const void *body, size_t len, void (*cb)(void *arg, bool written), void *arg)
+void httpd_reply_watched(
+	struct httpd_request *request, int status, const char *type, const void *body, size_t len, void (*cb)(void *arg, bool written), void *arg)
 {
 	request->on_written = cb;
 	request->on_written_arg = arg;
-	httpd_reply(request, status, body, len);
+	httpd_reply_type(request, status, type, body, len);
 	request->output_mark = request->ssl ? BIO_number_written(SSL_get_wbio(request->ssl)) : evbuffer_get_length(bufferevent_get_output(request->bev));
 }

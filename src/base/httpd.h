@@ -32,7 +32,8 @@ struct httpd_route {
 	const char *method; /* "GET" or "POST"; NULL ends a table */
 	const char *path;   /* exact; a table may have a path more than once with other methods */
 	httpd_handler handler;
-	size_t max_body; /* bytes; 0: no body taken. With a body, Content-Type must be application/json */
+	size_t max_body; /* bytes; 0: no body taken */
+	const char *body_type; /* what Content-Type must be where there is a body; NULL: application/json */
 };
 
 struct httpd_conf {
@@ -90,8 +91,9 @@ void httpd_reply(struct httpd_request *request, int status, const void *body, si
 void httpd_reply_type(struct httpd_request *request, int status, const char *type, const void *body, size_t len);
 /* {"error": code, "message": text, "field": field} ; field NULL: left out. code is a stable word ("bad_json"). */
 PTA_PRINTF(5, 6) void httpd_reply_error(struct httpd_request *request, int status, const char *code, const char *field, const char *fmt, ...);
-/* As httpd_reply(); then exactly once cb(arg, written): true when at least one byte of this reply was handed to the
+/* As httpd_reply_type(); then exactly once cb(arg, written): true when at least one byte of this reply was handed to the
  * kernel, false when the connection ended before. May be called before this returns. */
-void httpd_reply_watched(struct httpd_request *request, int status, const void *body, size_t len, void (*cb)(void *arg, bool written), void *arg);
+void httpd_reply_watched(
+	struct httpd_request *request, int status, const char *type, const void *body, size_t len, void (*cb)(void *arg, bool written), void *arg);
 
 #endif

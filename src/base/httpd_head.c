@@ -167,13 +167,23 @@ static enum httpd_head_result check_length(struct piece method, const struct pie
 	return HTTPD_HEAD_OK;
 }
 
-static bool is_json(struct piece type)
+#define JSON "application/json"
+
+static bool is_type(struct piece type, const char *wanted)
 {
-	static const char json[] = "application/json";
-	size_t len = sizeof(json) - 1;
+	size_t len = strlen(wanted);
 
 	/* Parameters (charset) are let through: RFC 8259 gives them no meaning. */
-	return type.len >= len && !strncasecmp(type.data, json, len) && (type.len == len || type.data[len] == ';' || is_blank(type.data[len]));
+	return type.len >= len && !strncasecmp(type.data, wanted, len) && (type.len == len || type.data[len] == ';' || is_blank(type.data[len]));
+}
+
+static enum httpd_head_result check_type(struct piece type, struct httpd_head *out)
+{
+	const char *wanted = out->route->body_type;
+
+	if (!out->body || is_type(type, wanted ? wanted : JSON))
+		return HTTPD_HEAD_OK;
+	return refuse(out, 415, "bad_content_type", single_names[CONTENT_TYPE], wanted ? "the body is of a type that this path does not take" : "the body must be " JSON);
 }
 
 /* Checks that need the whole head, the plainest first. */
@@ -192,8 +202,9 @@ static enum httpd_head_result judge(
 	r = check_length(method, singles, out);
 	if (r != HTTPD_HEAD_OK)
 		return r;
-	if (out->body && !is_json(singles[CONTENT_TYPE]))
-		return refuse(out, 415, "bad_content_type", single_names[CONTENT_TYPE], "the body must be application/json");
+	r = check_type(singles[CONTENT_TYPE], out);
+	if (r != HTTPD_HEAD_OK)
+		return r;
 	if (singles[EXPECT].data && !piece_is_nocase(singles[EXPECT], "100-continue"))
 		return refuse(out, 417, "bad_expectation", single_names[EXPECT], "only 100-continue can be expected");
 	out->expect_continue = singles[EXPECT].data && out->body && !http10;

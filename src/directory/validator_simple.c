@@ -205,10 +205,12 @@ static void on_answered(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	v->nanswered = 0;
+	mailbox_hold();
 	for (unsigned i = 0; i < n; i++) {
 		simple_step(v->answered[i].job, "bind", v->answered[i].verdict.directory_us, v->answered[i].verdict.detail);
 		simple_finish(v, v->answered[i].job, &v->answered[i].verdict);
 	}
+	mailbox_release();
 }
 
 void simple_answered(struct simple *v, struct job *job, const struct verdict *verdict)

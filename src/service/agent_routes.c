@@ -61,8 +61,15 @@ struct agent_poll {
 	struct dispatch_poll poll;
 	struct service_thread *thread;
 	struct httpd_request *http;  /* NULL: the connection is gone */
+	struct message_list refused; /* of its results */
 	struct dispatch_copy *batch; /* while its answer is being written */
 };
+
+static void poll_free(struct agent_poll *p)
+{
+	message_list_done(&p->refused);
+	free(p);
+}
 
 static void poll_closed(void *arg)
 {
@@ -70,107 +77,10 @@ static void poll_closed(void *arg)
 
 	p->http = NULL;
 	if (dispatch_poll_gone(p->thread->service->dispatch, &p->poll))
-		free(p);
+		poll_free(p);
 }
 
-void agent_route_poll(struct httpd_request *request, void *arg)
-{
-	struct service_thread *thread = arg;
-	struct agent_connection *c;
-	struct message_poll m;
-	struct agent_poll *p;
-	const char *field = NULL;
-	struct err err;
-	size_t len;
-	const uint8_t *body = httpd_body(request, &len);
-	int r;
-
-	routes_put_time(request);
-	c = agent_auth(request, thread);
-	if (!c)
-		return;
-	if (message_decode_poll(body, len, &m, &field, &err) < 0) {
-		bad_message(request, field, &err);
-		return;
-	}
-	p = calloc(1, sizeof(*p));
-	if (!p) {
-		httpd_reply_error(request, 503, "no_memory", NULL, "there is no memory for another poll");
-		return;
-	}
-	p->thread = thread;
-	p->http = request;
-	p->poll.number = m.number;
-	p->poll.credit = m.credit;
-	httpd_on_close(request, poll_closed, p);
-	r = dispatch_park(thread->service->dispatch, thread->port, &c->peer, m.instance, &p->poll);
-	if (r == 0) {
-		service_due(thread, clock_mono_us() + POLL_HOLD_MS * 1000ull);
-		return;
-	}
-	httpd_on_close(request, NULL, NULL);
-	free(p);
-	if (r == -PTA_ENOENT)
-		httpd_reply_error(request, 409, MESSAGE_ERROR_KEY_UNKNOWN, NULL, "no key of this instance is known here: publish one, then poll");
-	else
-		httpd_reply_error(request, 429, "too_many_polls", NULL, "%d polls of this agent are parked already", DISPATCH_POLLS);
-}
-
-static void batch_written(void *arg, bool written)
-{
-	struct agent_poll *p = arg;
-
-	dispatch_handed(p->thread->service->dispatch, p->thread->port, p->batch, written);
-	free(p);
-}
-
-static void answer_batch(struct agent_poll *p)
-{
-	struct buf *out = &p->thread->scratch;
-	unsigned n = 0;
-
-	buf_reset(out);
-	message_batch_begin(out);
-	for (const struct dispatch_copy *copy = p->poll.batch; copy; copy = copy->next, n++)
-		message_batch_item(out, &copy->message);
-	message_batch_end(out);
-	p->batch = p->poll.batch;
-	if (!buf_ok(out)) {
-		log_event(LOG_ERR, "poll.no_memory", F_UINT("requests", n));
-		httpd_reply_error(p->http, 503, "no_memory", NULL, "there is no memory for the answer");
-		batch_written(p, false);
-	} else {
-		service_metrics_batch(n);
-		httpd_reply_watched(p->http, 200, out->data, out->len, batch_written, p);
-	}
-	if (out->cap > SCRATCH_KEPT) {
-		buf_done(out);
-		*out = BUF_INIT(LIMIT_BATCH_BODY);
-	}
-}
-
-void agent_poll_answer(struct dispatch_poll *poll, void *arg)
-{
-	struct agent_poll *p = (struct agent_poll *)poll;
-
-	(void)arg;
-	if (!p->http) {
-		p->batch = poll->batch;
-		batch_written(p, false);
-		return;
-	}
-	/* The time of the answer: the agent judges expiry by it, and it was parked with that of its arrival. */
-	routes_put_time(p->http);
-	if (poll->outcome == DISPATCH_POLL_BATCH) {
-		answer_batch(p);
-		return;
-	}
-	if (poll->outcome == DISPATCH_POLL_REVOKED)
-		httpd_reply_error(p->http, 403, MESSAGE_ERROR_CERTIFICATE, NULL, "the agent was revoked");
-	else
-		httpd_reply(p->http, 204, NULL, 0);
-	free(p);
-}
+/* ---- what it brings ---- */
 
 /* NULL: taken. Else a MESSAGE_REFUSED_*. */
 static const char *take_answer(struct service_thread *thread, struct agent_connection *c, const char *instance, const struct message_result *result)
@@ -205,24 +115,140 @@ static const char *take(struct service_thread *thread, struct agent_connection *
 	return NULL;
 }
 
-static void put_refused(struct json_writer *w, const struct message_result *result, const char *why)
+static void take_results(struct service_thread *thread, struct agent_connection *c, const struct message_poll *m, struct message_list *refusals)
 {
-	json_put_object(w, NULL);
-	json_put_string(w, "id", result->request_id);
-	json_put_uint(w, "attempt", result->attempt);
-	json_put_string(w, "error", why);
-	json_end_object(w);
+	mailbox_hold(); /* the other threads find all their answers */
+	for (size_t i = 0; i < m->n; i++) {
+		const struct message_result *result = &m->results[i];
+		const char *refused = take(thread, c, m->instance, result);
+
+		if (!refused)
+			continue;
+		service_metrics_result_refused(refused);
+		log_event(LOG_NOTICE, "result.refused", F_STR("request", result->request_id), F_UINT("attempt", result->attempt), F_STR("agent", c->peer.agent),
+			F_STR("why", refused));
+		message_refused_item(refusals, result->request_id, result->attempt, refused);
+	}
+	mailbox_release();
 }
 
-void agent_route_results(struct httpd_request *request, void *arg)
+/* ---- what it gets ---- */
+
+static void batch_written(void *arg, bool written)
+{
+	struct agent_poll *p = arg;
+
+	dispatch_handed(p->thread->service->dispatch, p->thread->port, p->batch, written);
+	poll_free(p);
+}
+
+/* What a big batch has made of them is not kept. */
+static void shrink(struct service_thread *thread)
+{
+	if (thread->scratch.cap <= SCRATCH_KEPT)
+		return;
+	message_list_done(&thread->requests);
+	buf_done(&thread->scratch);
+}
+
+static void answer_batch(struct agent_poll *p)
+{
+	struct message_list *requests = &p->thread->requests;
+	struct buf *out = &p->thread->scratch;
+
+	message_list_reset(requests);
+	buf_reset(out);
+	for (const struct dispatch_copy *copy = p->poll.batch; copy; copy = copy->next)
+		message_request_item(requests, &copy->message);
+	message_encode_batch(out, requests, &p->refused);
+	p->batch = p->poll.batch;
+	if (!buf_ok(out)) {
+		log_event(LOG_ERR, "poll.no_memory", F_UINT("requests", requests->n));
+		httpd_reply_error(p->http, 503, "no_memory", NULL, "there is no memory for the answer");
+		batch_written(p, false);
+	} else {
+		struct service_thread *thread = p->thread;
+
+		if (requests->n)
+			service_metrics_batch(requests->n);
+		httpd_reply_watched(p->http, 200, MESSAGE_POLL_TYPE, out->data, out->len, batch_written, p);
+		shrink(thread);
+	}
+}
+
+/* Nothing to be validated; what was refused of its results is told all the same. */
+static void answer_empty(struct agent_poll *p)
+{
+	if (p->refused.n) {
+		answer_batch(p);
+		return;
+	}
+	httpd_reply(p->http, 204, NULL, 0);
+	poll_free(p);
+}
+
+void agent_poll_answer(struct dispatch_poll *poll, void *arg)
+{
+	struct agent_poll *p = (struct agent_poll *)poll;
+
+	(void)arg;
+	if (!p->http) {
+		p->batch = poll->batch;
+		batch_written(p, false);
+		return;
+	}
+	/* The time of the answer: the agent judges expiry by it, and it was parked with that of its arrival. */
+	routes_put_time(p->http);
+	switch (poll->outcome) {
+	case DISPATCH_POLL_BATCH:
+		answer_batch(p);
+		break;
+	case DISPATCH_POLL_EMPTY:
+		answer_empty(p);
+		break;
+	case DISPATCH_POLL_REVOKED:
+		httpd_reply_error(p->http, 403, MESSAGE_ERROR_CERTIFICATE, NULL, "the agent was revoked");
+		poll_free(p);
+		break;
+	}
+}
+
+static struct agent_poll *poll_new(struct service_thread *thread, struct httpd_request *request, const struct message_poll *m)
+{
+	struct agent_poll *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->thread = thread;
+	p->http = request;
+	p->poll.number = m->number;
+	p->poll.credit = m->credit;
+	p->poll.receipt = m->n > 0;
+	p->refused = MESSAGE_LIST(LIMIT_RESULTS * 128);
+	return p;
+}
+
+static void park(struct agent_poll *p, struct agent_connection *c, const char *instance)
+{
+	struct service_thread *thread = p->thread;
+	int hold_ms = p->poll.receipt ? POLL_HOLD_RESULTS_MS : POLL_HOLD_MS;
+
+	httpd_on_close(p->http, poll_closed, p);
+	if (dispatch_park(thread->service->dispatch, thread->port, &c->peer, instance, &p->poll) == 0) {
+		service_due(thread, clock_mono_us() + (uint64_t)hold_ms * 1000);
+		return;
+	}
+	httpd_on_close(p->http, NULL, NULL);
+	httpd_reply_error(p->http, 409, MESSAGE_ERROR_KEY_UNKNOWN, NULL, "no key of this instance is known here: publish one, then poll");
+	poll_free(p);
+}
+
+void agent_route_poll(struct httpd_request *request, void *arg)
 {
 	struct service_thread *thread = arg;
 	struct agent_connection *c;
-	struct message_results m;
-	struct buf out = BUF_INIT(LIMIT_RESULTS * 128 + 256);
-	struct json_writer w = JSON_WRITER(&out);
-	const char *field = NULL;
-	unsigned accepted = 0;
+	struct message_poll m;
+	struct agent_poll *p;
 	struct err err;
 	size_t len;
 	const uint8_t *body = httpd_body(request, &len);
@@ -231,32 +257,20 @@ void agent_route_results(struct httpd_request *request, void *arg)
 	c = agent_auth(request, thread);
 	if (!c)
 		return;
-	if (message_decode_results(body, len, &m, &field, &err) < 0) {
-		bad_message(request, field, &err);
+	if (message_decode_poll(body, len, &m, &err) < 0) {
+		bad_message(request, NULL, &err);
 		return;
 	}
-	json_put_object(&w, NULL);
-	json_put_array(&w, "refused");
-	for (size_t i = 0; i < m.n; i++) {
-		const char *refused = take(thread, c, m.instance, &m.results[i]);
-
-		if (!refused) {
-			accepted++;
-			continue;
-		}
-		service_metrics_result_refused(refused);
-		log_event(LOG_NOTICE, "result.refused", F_STR("request", m.results[i].request_id), F_UINT("attempt", m.results[i].attempt),
-			F_STR("agent", c->peer.agent), F_STR("why", refused));
-		put_refused(&w, &m.results[i], refused);
+	p = poll_new(thread, request, &m);
+	if (!p) {
+		/* Nothing of it was taken: it is posted again. */
+		httpd_reply_error(request, 503, "no_memory", NULL, "there is no memory for another poll");
+	} else {
+		take_results(thread, c, &m, &p->refused);
+		if (m.credit)
+			park(p, c, m.instance);
+		else
+			answer_empty(p);
 	}
-	json_end_array(&w);
-	json_put_uint(&w, "accepted", accepted);
-	json_end_object(&w);
-	message_results_done(&m);
-	/* What was taken is taken, even when there is no memory to say so. */
-	if (buf_ok(&out))
-		httpd_reply(request, 200, out.data, out.len);
-	else
-		httpd_reply_error(request, 503, "no_memory", NULL, "there is no memory for the answer");
-	buf_done(&out);
+	message_poll_done(&m);
 }

@@ -1,4 +1,4 @@
-/* What registered agents ask: keys, poll, results. Each request belongs to its event thread; arg is the struct
+/* What registered agents ask: keys, and polls, which bring results. Each request belongs to its event thread; arg is the struct
  * service_thread. Never blocks. */
 #ifndef PTA_SERVICE_AGENT_ROUTES_H
 #define PTA_SERVICE_AGENT_ROUTES_H
@@ -8,7 +8,6 @@
 
 void agent_route_keys(struct httpd_request *request, void *arg);
 void agent_route_poll(struct httpd_request *request, void *arg);
-void agent_route_results(struct httpd_request *request, void *arg);
 
 /* For the thread's dispatch port. */
 void agent_poll_answer(struct dispatch_poll *poll, void *arg);

@@ -229,7 +229,7 @@ void dispatch_fill(struct dispatch *d, struct agent_session *s, struct dispatch_
 
 void dispatch_poll_end(struct dispatch_poll *poll, enum dispatch_poll_outcome outcome, struct deliveries *list)
 {
-	TAILQ_REMOVE(&poll->mail.port->polls, poll, by_port);
+	TAILQ_REMOVE(&poll->mail.port->polls[poll->receipt], poll, by_port);
 	agent_session_unpark(poll->session, poll);
 	poll->outcome = outcome;
 	deliveries_add(list, &poll->mail);
@@ -243,26 +243,9 @@ static void end_undeliverable(struct dispatch *d, struct dispatch_request *reque
 	dispatch_end(d, request, &verdict, list);
 }
 
-void dispatch_place(struct dispatch *d, struct dispatch_port *port, struct dispatch_request *request, struct deliveries *list)
+/* Into the queues of all agents that have a copy. */
+static void enqueue(struct dispatch *d, struct dispatch_request *request, uint64_t now_us, struct deliveries *list)
 {
-	uint64_t now_us = clock_mono_us();
-	struct dispatch_slot *best = NULL;
-
-	for (unsigned i = 0; i < request->nslots; i++) {
-		struct dispatch_slot *slot = &request->slots[i];
-
-		if (slot_usable(slot, now_us) && slot->holder->npolls && (!best || agent_session_before(slot->holder, best->holder)))
-			best = slot;
-	}
-	if (best) {
-		struct agent_session *s = best->holder;
-		struct dispatch_poll *poll = agent_session_poll(s, port);
-
-		dispatch_poll_end(poll, DISPATCH_POLL_BATCH, list);
-		take(d, best, poll, now_us);
-		dispatch_fill(d, s, poll);
-		return;
-	}
 	for (unsigned i = 0; i < request->nslots; i++) {
 		struct dispatch_slot *slot = &request->slots[i];
 
@@ -285,6 +268,34 @@ void dispatch_place(struct dispatch *d, struct dispatch_port *port, struct dispa
 	d->nwaiting++;
 }
 
+/* The best of its agents that has a poll parked gets what waits for it. */
+static void offer(struct dispatch *d, struct dispatch_port *port, struct dispatch_request *request, struct deliveries *list)
+{
+	/* Again where a poll had no room for all that was before it. */
+	while (request->state == DISPATCH_WAITING) {
+		struct agent_session *best = NULL;
+		struct dispatch_poll *poll;
+
+		for (unsigned i = 0; i < request->nslots; i++) {
+			struct dispatch_slot *slot = &request->slots[i];
+
+			if (slot->linked && slot->holder->npolls && (!best || agent_session_before(slot->holder, best)))
+				best = slot->holder;
+		}
+		if (!best)
+			return;
+		poll = agent_session_poll(best, port);
+		dispatch_poll_end(poll, DISPATCH_POLL_BATCH, list);
+		dispatch_fill(d, best, poll);
+	}
+}
+
+static void place(struct dispatch *d, struct dispatch_port *port, struct dispatch_request *request, struct deliveries *list)
+{
+	enqueue(d, request, clock_mono_us(), list);
+	offer(d, port, request, list);
+}
+
 void dispatch_again(struct dispatch *d, struct dispatch_port *port, struct dispatch_request *request, struct deliveries *list)
 {
 	stop_handed(d, request);
@@ -293,7 +304,7 @@ void dispatch_again(struct dispatch *d, struct dispatch_port *port, struct dispa
 		return;
 	}
 	d->rehandouts++;
-	dispatch_place(d, port, request, list);
+	place(d, port, request, list);
 }
 
 void dispatch_drop_waiting(struct dispatch *d, struct agent_session *s, struct deliveries *list)
@@ -324,16 +335,21 @@ void dispatch_lose(struct dispatch *d, struct agent_session *s, enum dispatch_po
 	dispatch_drop_waiting(d, s, list);
 }
 
-void dispatch_submit(struct dispatch *d, struct dispatch_port *port, struct dispatch_request *request)
+void dispatch_submit(struct dispatch_port *port, struct dispatch_request *request)
 {
-	DELIVERIES(list);
+	bool first = STAILQ_EMPTY(&port->submitted);
 
 	request->mail.port = port;
 	request->mail.kind = DISPATCH_MAIL_REQUEST;
 	request->state = DISPATCH_NEW;
 	request->submitted_us = clock_mono_us();
+	STAILQ_INSERT_TAIL(&port->submitted, request, by_turn);
+	if (first)
+		port->ops->submitted(port->arg);
+}
 
-	pthread_mutex_lock(&d->lock);
+static void enter(struct dispatch *d, struct dispatch_port *port, struct dispatch_request *request, uint64_t now_us, struct deliveries *list)
+{
 	d->submitted++;
 	idmap_put(&d->requests, request->id, &request->by_id);
 	dispatch_deadline_add(port, request);
@@ -343,11 +359,29 @@ void dispatch_submit(struct dispatch *d, struct dispatch_port *port, struct disp
 		request->slots[i].holder = dispatch_find_session(d, request->slots[i].agent);
 	}
 	if (d->closed)
-		end_undeliverable(d, request, REASON_OVERLOADED, &list);
+		end_undeliverable(d, request, REASON_OVERLOADED, list);
 	else if (!request->in_group)
-		end_undeliverable(d, request, REASON_NO_AGENT, &list);
+		end_undeliverable(d, request, REASON_NO_AGENT, list);
 	else
-		dispatch_place(d, port, request, &list);
+		enqueue(d, request, now_us, list);
+}
+
+void dispatch_port_hand_out(struct dispatch_port *port)
+{
+	struct dispatch *d = port->dispatch;
+	uint64_t now_us = clock_mono_us();
+	struct dispatch_request *request;
+	DELIVERIES(list);
+
+	if (STAILQ_EMPTY(&port->submitted))
+		return;
+	pthread_mutex_lock(&d->lock);
+	/* All of them first: one poll takes what there is. */
+	STAILQ_FOREACH (request, &port->submitted, by_turn)
+		enter(d, port, request, now_us, &list);
+	STAILQ_FOREACH (request, &port->submitted, by_turn)
+		offer(d, port, request, &list);
+	STAILQ_INIT(&port->submitted);
 	pthread_mutex_unlock(&d->lock);
 	deliver(port, &list);
 }

@@ -1,7 +1,7 @@
 /* Sign-in requests between their submission and their verdict: waiting, handed, done. Agents' polls are answered from
  * here, agents' results come back here. One lock guards all of it; it is held for pointer work only.
  *
- * Thread-safe; never blocks. Callbacks run without the lock, on the thread of the port that a request or poll came in by:
+ * Thread-safe but for a port's own functions, which are its thread's; never blocks. Callbacks run without the lock, on the thread of the port that a request or poll came in by:
  * within the call when that is the caller's own port, by mailbox else. A password is here in sealed copies only. */
 #ifndef PTA_SERVICE_DISPATCH_H
 #define PTA_SERVICE_DISPATCH_H
@@ -20,7 +20,7 @@
 
 #define DISPATCH_COPIES 4  /* agents that a request is sealed for */
 #define DISPATCH_REHANDS 2 /* times that it is handed out again */
-#define DISPATCH_POLLS 4   /* parked by one agent */
+#define DISPATCH_POLLS 2   /* parked by one agent; a further one takes the place of the oldest */
 
 struct dispatch;
 struct agent_session;
@@ -31,6 +31,8 @@ struct dispatch_poll;
 struct dispatch_port;
 
 struct dispatch_port_ops {
+	/* The first request of a turn was submitted: dispatch_port_hand_out() must follow. */
+	void (*submitted)(void *arg);
 	/* The request is done: verdict, agent and the rest are final, nobody else refers to it. */
 	void (*finished)(struct dispatch_request *request, void *arg);
 	/* The poll is over: answer it by its outcome. */
@@ -119,14 +121,18 @@ struct dispatch_request {
 	struct dispatch_group *in_group;
 	struct idmap_node by_id;
 	TAILQ_ENTRY(dispatch_request) by_deadline; /* in the port */
+	STAILQ_ENTRY(dispatch_request) by_turn;	   /* from dispatch_submit() to the end of the turn */
 	LIST_ENTRY(dispatch_request) by_holder;	   /* while handed: in current->holder->handed */
 };
 
 /* The agents to seal for, best first: online, enabled, with a key, most room, lower latency. -PTA_ENOENT: none;
  * -PTA_EBUSY: too many requests of this group wait already. */
 PTA_MUST_CHECK int dispatch_candidates(struct dispatch *d, const char *tenant, const char *group, struct dispatch_candidate out[DISPATCH_COPIES], size_t *n);
-/* Always ends in finished(), which may come before this returns. */
-void dispatch_submit(struct dispatch *d, struct dispatch_port *port, struct dispatch_request *request);
+/* Always ends in finished(), not before dispatch_port_hand_out(). */
+void dispatch_submit(struct dispatch_port *port, struct dispatch_request *request);
+/* Hands out, or queues, what was submitted by this port: at the end of its thread's turn, so that all sign-ins that a turn has
+ * read go out in one poll. */
+void dispatch_port_hand_out(struct dispatch_port *port);
 
 /* ---- agent side ---- */
 
@@ -158,6 +164,7 @@ struct dispatch_poll {
 	/* set by the caller */
 	uint64_t number;
 	uint32_t credit;
+	bool receipt; /* it brought results: held for a short time only */
 	/* the outcome */
 	enum dispatch_poll_outcome outcome;
 	struct dispatch_copy *batch; /* oldest first; the caller gives it to dispatch_handed() */
@@ -169,8 +176,7 @@ struct dispatch_poll {
 	TAILQ_ENTRY(dispatch_poll) by_session, by_port;
 };
 
-/* 0: ends in answer(), which may come before this returns. -PTA_ENOENT: no key of this instance is known; -PTA_EBUSY: too
- * many polls of this agent are parked. */
+/* 0: ends in answer(), which may come before this returns. -PTA_ENOENT: no key of this instance is known. */
 PTA_MUST_CHECK int dispatch_park(struct dispatch *d, struct dispatch_port *port, struct dispatch_peer *peer, const char *instance, struct dispatch_poll *poll);
 /* The poll's connection is gone. True: the poll is the caller's again; false: answer() comes still. */
 PTA_MUST_CHECK bool dispatch_poll_gone(struct dispatch *d, struct dispatch_poll *poll);

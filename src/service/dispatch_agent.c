@@ -164,10 +164,10 @@ static int park(
 	same = agent_session_poll_number(s, poll->number);
 	if (same)
 		dispatch_poll_end(same, DISPATCH_POLL_EMPTY, list);
-	if (s->npolls >= DISPATCH_POLLS)
-		return -PTA_EBUSY;
+	else if (s->npolls >= DISPATCH_POLLS)
+		dispatch_poll_end(TAILQ_FIRST(&s->polls), DISPATCH_POLL_EMPTY, list);
 	agent_session_park(s, poll);
-	TAILQ_INSERT_TAIL(&port->polls, poll, by_port);
+	TAILQ_INSERT_TAIL(&port->polls[poll->receipt], poll, by_port);
 	if (d->closed) {
 		dispatch_poll_end(poll, DISPATCH_POLL_EMPTY, list);
 	} else if (s->nwaiting) {
@@ -187,7 +187,7 @@ int dispatch_park(struct dispatch *d, struct dispatch_port *port, struct dispatc
 	poll->batch = NULL;
 	poll->batch_end = &poll->batch;
 	poll->batched = 0;
-	poll->until_us = clock_mono_us() + POLL_HOLD_MS * 1000ull;
+	poll->until_us = clock_mono_us() + (poll->receipt ? POLL_HOLD_RESULTS_MS : POLL_HOLD_MS) * 1000ull;
 	pthread_mutex_lock(&d->lock);
 	r = park(d, port, peer, instance, poll, &list);
 	pthread_mutex_unlock(&d->lock);
@@ -202,7 +202,7 @@ bool dispatch_poll_gone(struct dispatch *d, struct dispatch_poll *poll)
 	pthread_mutex_lock(&d->lock);
 	parked = poll->session != NULL;
 	if (parked) {
-		TAILQ_REMOVE(&poll->mail.port->polls, poll, by_port);
+		TAILQ_REMOVE(&poll->mail.port->polls[poll->receipt], poll, by_port);
 		agent_session_unpark(poll->session, poll);
 	}
 	pthread_mutex_unlock(&d->lock);

@@ -35,7 +35,8 @@ struct dispatch_port {
 	const struct dispatch_port_ops *ops;
 	void *arg;
 	struct dispatch_deadlines deadlines; /* earliest first */
-	struct agent_session_polls polls;    /* by_port; all are held equally long: oldest first */
+	struct agent_session_polls polls[2]; /* by_port, by whether they are receipts: those of a list are held equally long, oldest first */
+	STAILQ_HEAD(, dispatch_request) submitted; /* in this turn; the port's thread only, not under the lock */
 };
 
 /* What a call has brought to an end, to be told when the lock is released. */
@@ -55,8 +56,6 @@ void dispatch_poll_end(struct dispatch_poll *poll, enum dispatch_poll_outcome ou
 struct dispatch_request *dispatch_find_request(struct dispatch *d, const char *id);
 struct agent_session *dispatch_find_session(struct dispatch *d, const char *agent);
 struct dispatch_group *dispatch_find_group(struct dispatch *d, const char *tenant, const char *group);
-/* Hands the request out, or queues it (in front of all others when it comes back), or ends it when no copy is left to hand out. */
-void dispatch_place(struct dispatch *d, struct dispatch_port *port, struct dispatch_request *request, struct deliveries *list);
 /* A handed request's hand-out has come to nothing: on to the next, at most DISPATCH_REHANDS times. */
 void dispatch_again(struct dispatch *d, struct dispatch_port *port, struct dispatch_request *request, struct deliveries *list);
 /* Gives the poll, not parked any more, everything that waits for the session, up to its credit. */

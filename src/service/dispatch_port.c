@@ -19,7 +19,9 @@ int dispatch_port_new(struct dispatch *d, const struct dispatch_port_ops *ops, v
 	port->ops = ops;
 	port->arg = arg;
 	TAILQ_INIT(&port->deadlines);
-	TAILQ_INIT(&port->polls);
+	TAILQ_INIT(&port->polls[false]);
+	TAILQ_INIT(&port->polls[true]);
+	STAILQ_INIT(&port->submitted);
 	*out = port;
 	return 0;
 }
@@ -115,8 +117,9 @@ uint64_t dispatch_port_due(struct dispatch_port *port)
 	pthread_mutex_lock(&port->dispatch->lock);
 	if (!TAILQ_EMPTY(&port->deadlines))
 		due = TAILQ_FIRST(&port->deadlines)->deadline_us;
-	if (!TAILQ_EMPTY(&port->polls) && TAILQ_FIRST(&port->polls)->until_us < due)
-		due = TAILQ_FIRST(&port->polls)->until_us;
+	for (unsigned i = 0; i < 2; i++)
+		if (!TAILQ_EMPTY(&port->polls[i]) && TAILQ_FIRST(&port->polls[i])->until_us < due)
+			due = TAILQ_FIRST(&port->polls[i])->until_us;
 	pthread_mutex_unlock(&port->dispatch->lock);
 	return due;
 }
@@ -139,8 +142,9 @@ void dispatch_port_expire(struct dispatch_port *port)
 			agent_session_latency(request->current->holder, now - request->handed_us);
 		dispatch_end(d, request, &verdict, &list);
 	}
-	while ((poll = TAILQ_FIRST(&port->polls)) && poll->until_us <= now)
-		dispatch_poll_end(poll, DISPATCH_POLL_EMPTY, &list);
+	for (unsigned i = 0; i < 2; i++)
+		while ((poll = TAILQ_FIRST(&port->polls[i])) && poll->until_us <= now)
+			dispatch_poll_end(poll, DISPATCH_POLL_EMPTY, &list);
 	pthread_mutex_unlock(&d->lock);
 	deliver(port, &list);
 }

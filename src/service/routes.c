@@ -20,9 +20,8 @@ const struct httpd_route routes_signin[] = {
 };
 
 const struct httpd_route routes_agent[] = {
-	{"POST", "/v1/agent/poll", agent_route_poll, LIMIT_POLL_BODY},
-	{"POST", "/v1/agent/results", agent_route_results, LIMIT_RESULTS_BODY},
-	{"POST", "/v1/agent/keys", agent_route_keys, LIMIT_POLL_BODY},
+	{"POST", "/v1/agent/poll", agent_route_poll, LIMIT_POLL_BODY, MESSAGE_POLL_TYPE},
+	{"POST", "/v1/agent/keys", agent_route_keys, LIMIT_KEY_BODY},
 	{"POST", "/v1/agent/register", enroll_route_register, LIMIT_CSR + LIMIT_TOKEN},
 	{"POST", "/v1/agent/renew", enroll_route_renew, LIMIT_CSR + LIMIT_TOKEN},
 	{"GET", "/live", route_live, 0},

@@ -40,10 +40,11 @@ struct service_thread {
 	struct httpd *control, *metrics; /* thread 0's */
 	struct dispatch_port *port;
 	struct sealer *sealer;
-	struct buf scratch;	 /* for the batch being encoded */
+	struct message_list requests; /* of the batch being encoded */
+	struct buf scratch;	      /* that batch */
 	struct mailbox *tasks;	 /* struct service_task */
 	struct mailbox *replies; /* struct service_call */
-	struct event *port_event, *tasks_event, *replies_event, *due_event, *tick_event, *leave_event;
+	struct event *port_event, *handout_event, *tasks_event, *replies_event, *due_event, *tick_event, *leave_event;
 	uint64_t due_us;   /* what due_event is armed for */
 	uint64_t leave_us; /* while leaving: when at the latest */
 	struct registry_snapshot *snapshot;

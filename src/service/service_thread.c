@@ -17,8 +17,6 @@
 #define LEAVE_CHECK_MS 20
 #define CONTROL_CONNECTIONS 64
 
-static const struct dispatch_port_ops port_ops = {.finished = signin_finished, .answer = agent_poll_answer};
-
 /* ---- what other threads send ---- */
 
 static void port_readable(evutil_socket_t fd, short what, void *arg)
@@ -29,6 +27,25 @@ static void port_readable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	dispatch_port_run(thread->port);
 }
+
+/* At the end of the turn: it has been put behind all that the turn has found to do. */
+static void hand_out(evutil_socket_t fd, short what, void *arg)
+{
+	struct service_thread *thread = arg;
+
+	(void)fd;
+	(void)what;
+	dispatch_port_hand_out(thread->port);
+}
+
+static void submitted(void *arg)
+{
+	struct service_thread *thread = arg;
+
+	event_active(thread->handout_event, EV_TIMEOUT, 0);
+}
+
+static const struct dispatch_port_ops port_ops = {.submitted = submitted, .finished = signin_finished, .answer = agent_poll_answer};
 
 static void tasks_readable(evutil_socket_t fd, short what, void *arg)
 {
@@ -86,6 +103,7 @@ static void replies_readable(evutil_socket_t fd, short what, void *arg)
 void service_thread_drain_mail(struct service_thread *thread)
 {
 	run_replies(thread);
+	dispatch_port_hand_out(thread->port);
 	dispatch_port_run(thread->port);
 }
 
@@ -272,12 +290,13 @@ static int make_parts(struct service_thread *thread, struct err *err)
 		mailbox_new(&thread->tasks) < 0 || mailbox_new(&thread->replies) < 0)
 		return err_set(err, -PTA_ENOMEM, "event thread %u: no memory or no file descriptors", thread->index);
 	thread->port_event = event_new(thread->base, dispatch_port_fd(thread->port), EV_READ | EV_PERSIST, port_readable, thread);
+	thread->handout_event = event_new(thread->base, -1, 0, hand_out, thread);
 	thread->tasks_event = event_new(thread->base, mailbox_fd(thread->tasks), EV_READ | EV_PERSIST, tasks_readable, thread);
 	thread->replies_event = event_new(thread->base, mailbox_fd(thread->replies), EV_READ | EV_PERSIST, replies_readable, thread);
 	thread->due_event = evtimer_new(thread->base, due, thread);
 	thread->tick_event = event_new(thread->base, -1, EV_PERSIST, tick, thread);
 	thread->leave_event = event_new(thread->base, -1, EV_PERSIST, leave_check, thread);
-	if (!thread->port_event || !thread->tasks_event || !thread->replies_event || !thread->due_event || !thread->tick_event || !thread->leave_event)
+	if (!thread->port_event || !thread->handout_event || !thread->tasks_event || !thread->replies_event || !thread->due_event || !thread->tick_event || !thread->leave_event)
 		return err_set(err, -PTA_ENOMEM, "event thread %u: no memory", thread->index);
 	return 0;
 }
@@ -290,6 +309,7 @@ int service_thread_init(struct service_thread *thread, struct service *service, 
 	thread->service = service;
 	thread->index = index;
 	thread->conf = service_conf_ref(service->conf);
+	thread->requests = MESSAGE_LIST(LIMIT_BATCH_BODY);
 	thread->scratch = BUF_INIT(LIMIT_BATCH_BODY);
 	thread->due_us = UINT64_MAX;
 	r = make_parts(thread, err);
@@ -316,7 +336,7 @@ void service_thread_run(struct service_thread *thread)
 
 void service_thread_close(struct service_thread *thread)
 {
-	struct event *events[] = {thread->port_event, thread->tasks_event, thread->replies_event, thread->due_event, thread->tick_event, thread->leave_event};
+	struct event *events[] = {thread->port_event, thread->handout_event, thread->tasks_event, thread->replies_event, thread->due_event, thread->tick_event, thread->leave_event};
 
 	for (size_t i = 0; i < PTA_ARRAY_SIZE(events); i++)
 		if (events[i])
@@ -340,7 +360,7 @@ static void event_freep(struct event **event)
 void service_thread_free(struct service_thread *thread)
 {
 	struct event **events[] = {
-		&thread->port_event, &thread->tasks_event, &thread->replies_event, &thread->due_event, &thread->tick_event, &thread->leave_event};
+		&thread->port_event, &thread->handout_event, &thread->tasks_event, &thread->replies_event, &thread->due_event, &thread->tick_event, &thread->leave_event};
 
 	for (size_t i = 0; i < PTA_ARRAY_SIZE(events); i++)
 		event_freep(events[i]);
@@ -348,6 +368,7 @@ void service_thread_free(struct service_thread *thread)
 	sealer_free(thread->sealer);
 	mailbox_free(thread->tasks);
 	mailbox_free(thread->replies);
+	message_list_done(&thread->requests);
 	buf_done(&thread->scratch);
 	registry_release(thread->snapshot);
 	service_conf_unref(thread->conf);

@@ -97,7 +97,7 @@ static void go(struct signin *s)
 		return;
 	}
 	httpd_on_close(s->http, hung_up, s);
-	dispatch_submit(dispatch, thread->port, &s->request);
+	dispatch_submit(thread->port, &s->request);
 	service_due(thread, deadline_us);
 }
 

@@ -28,7 +28,7 @@ static void put_details(struct json_writer *w, const struct signin *s, uint64_t 
 	json_end_object(w);
 }
 
-static void encode(struct buf *out, const struct signin *s, int status, uint64_t took_us)
+void signin_answer_encode(struct buf *out, const struct signin *s, int status, uint64_t took_us)
 {
 	struct verdict shown = s->request.verdict;
 	struct json_writer w = JSON_WRITER(out);
@@ -62,7 +62,7 @@ static void reply(struct signin *s, uint64_t took_us)
 	struct buf out = BUF_INIT(ANSWER_MAX);
 
 	buf_reserve(&out, 512);
-	encode(&out, s, status, took_us);
+	signin_answer_encode(&out, s, status, took_us);
 	if (!buf_ok(&out)) {
 		httpd_reply_error(s->http, 500, "no_memory", NULL, "there was no memory for the answer to request %s", s->request.id);
 	} else {

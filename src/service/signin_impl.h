@@ -19,6 +19,9 @@ struct signin {
 	struct err err;
 };
 
+/* Appends the answer to the client; check buf_ok(). */
+void signin_answer_encode(struct buf *out, const struct signin *s, int status, uint64_t took_us);
+
 /* Replies by the verdict, writes the audit line, counts, frees. */
 void signin_end(struct signin *s);
 

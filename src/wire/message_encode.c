@@ -1,4 +1,4 @@
-/* Writing the messages: straight into the buffer. */
+/* Writing the JSON messages: straight into the buffer. */
 #include <string.h>
 
 #include "base/json.h"
@@ -49,79 +49,6 @@ void message_encode_key(struct buf *out, const struct message_key *m)
 	json_put_uint(&w, "not_after_ms", m->not_after_ms);
 	json_put_base64url(&w, "signature", m->signature, m->signature_len);
 	json_end_object(&w);
-}
-
-void message_encode_poll(struct buf *out, const struct message_poll *m)
-{
-	struct json_writer w = JSON_WRITER(out);
-
-	json_put_object(&w, NULL);
-	json_put_string(&w, "instance", m->instance);
-	json_put_uint(&w, "number", m->number);
-	json_put_uint(&w, "credit", m->credit);
-	json_end_object(&w);
-}
-
-/* The first item follows the '[', each other one the '}' of the item before. */
-static void put_item_comma(struct buf *out)
-{
-	if (out->len > 0 && out->data[out->len - 1] == '}')
-		buf_putc(out, ',');
-}
-
-void message_batch_begin(struct buf *out)
-{
-	buf_puts(out, "{\"requests\":[");
-}
-
-void message_batch_item(struct buf *out, const struct message_request *m)
-{
-	struct json_writer w = JSON_WRITER(out);
-
-	put_item_comma(out);
-	json_put_object(&w, NULL);
-	json_put_string(&w, "id", m->head.request_id);
-	json_put_uint(&w, "attempt", m->head.attempt);
-	json_put_uint(&w, "expires_ms", m->head.expires_ms);
-	json_put_string(&w, "key_id", m->head.key_id);
-	json_put_base64url(&w, "enc", m->enc, sizeof(m->enc));
-	json_put_uint(&w, "seq", m->seq);
-	json_put_base64url(&w, "sealed", m->sealed, m->sealed_len);
-	json_end_object(&w);
-}
-
-void message_batch_end(struct buf *out)
-{
-	buf_puts(out, "]}");
-}
-
-void message_results_begin(struct buf *out, const char *instance)
-{
-	struct json_writer w = JSON_WRITER(out);
-
-	json_put_object(&w, NULL);
-	json_put_string(&w, "instance", instance);
-	json_put_array(&w, "results");
-}
-
-void message_results_item(struct buf *out, const struct message_result *m)
-{
-	struct json_writer w = JSON_WRITER(out);
-
-	put_item_comma(out);
-	json_put_object(&w, NULL);
-	json_put_string(&w, "id", m->request_id);
-	json_put_uint(&w, "attempt", m->attempt);
-	if (m->declined)
-		json_put_string(&w, "declined", verdict_reason_name(m->decline_reason));
-	else
-		json_put_base64url(&w, "answer", m->answer, m->answer_len);
-	json_end_object(&w);
-}
-
-void message_results_end(struct buf *out)
-{
-	buf_puts(out, "]}");
 }
 
 void message_key_signed(struct buf *out, const char *tenant, const char *agent, const struct message_key *m)

@@ -1,6 +1,6 @@
-/* Microbenchmarks of what every sign-in costs in CPU: the envelope and the messages. Prints nanoseconds of this process's
- * CPU time for one operation, so that other programs on the machine matter little.
- *   make tests/bench/micro && tests/bench/micro [WORD]     only those whose name contains WORD
+/* Microbenchmarks of what every sign-in costs in CPU: the sign-in's JSON, the envelope and the messages. Prints nanoseconds of this
+ * process's CPU time for one operation, so that other programs on the machine matter little; with --json one object of them by name.
+ *   make tests/bench/micro && tests/bench/micro [--json] [WORD]     only those whose name contains WORD
  * Meant for a build without sanitizers. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,6 +8,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/json.h"
+#include "service/signin_impl.h"
 #include "wire/credential.h"
 #include "wire/envelope.h"
 #include "wire/message.h"
@@ -24,7 +26,9 @@ static struct {
 	struct envelope_request request;
 	struct verdict verdict;
 	uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN];
-	struct buf sealed, answer, batch, results;
+	struct buf sealed, answer, batch, poll, reply;
+	struct message_list requests, results;
+	struct signin signin;
 	struct {
 		uint64_t seq;
 		uint8_t bytes[288];
@@ -103,41 +107,61 @@ static void open_answer(void)
 
 static void encode_batch(void)
 {
+	static const struct message_list refused;
 	struct message_request m = {.head = state.head, .seq = 123456, .sealed = state.sealed.data, .sealed_len = state.sealed.len};
 
+	message_list_reset(&state.requests);
 	buf_reset(&state.batch);
-	message_batch_begin(&state.batch);
 	for (int i = 0; i < BATCH; i++)
-		message_batch_item(&state.batch, &m);
-	message_batch_end(&state.batch);
+		message_request_item(&state.requests, &m);
+	message_encode_batch(&state.batch, &state.requests, &refused);
 }
 
 static void decode_batch(void)
 {
 	struct message_batch batch;
 
-	must(message_decode_batch(state.batch.data, state.batch.len, &batch, NULL, NULL), "message_decode_batch");
+	must(message_decode_batch(state.batch.data, state.batch.len, &batch, NULL), "message_decode_batch");
 	message_batch_done(&batch);
 }
 
-static void encode_results(void)
+static void encode_poll(void)
 {
 	struct message_result m = {.attempt = 1, .answer = state.answer.data, .answer_len = state.answer.len};
+	struct message_poll poll = {.number = 1, .credit = BATCH};
 
 	memcpy(m.request_id, state.head.request_id, sizeof(m.request_id));
-	buf_reset(&state.results);
-	message_results_begin(&state.results, state.head.request_id);
+	memcpy(poll.instance, state.head.request_id, sizeof(poll.instance));
+	message_list_reset(&state.results);
+	buf_reset(&state.poll);
 	for (int i = 0; i < BATCH; i++)
-		message_results_item(&state.results, &m);
-	message_results_end(&state.results);
+		message_result_item(&state.results, &m);
+	message_encode_poll(&state.poll, &poll, &state.results);
 }
 
-static void decode_results(void)
+static void decode_poll(void)
 {
-	struct message_results results;
+	struct message_poll poll;
 
-	must(message_decode_results(state.results.data, state.results.len, &results, NULL, NULL), "message_decode_results");
-	message_results_done(&results);
+	must(message_decode_poll(state.poll.data, state.poll.len, &poll, NULL), "message_decode_poll");
+	message_poll_done(&poll);
+}
+
+static const char signin_body[] = "{\"username\":\"alice@corp.example.com\",\"password\":\"correct horse battery\"}";
+
+static void parse_signin(void)
+{
+	struct signin_input input = {0};
+	const char *field;
+
+	must(signin_parse((const uint8_t *)signin_body, sizeof(signin_body) - 1, false, &input, &field, NULL), "signin_parse");
+	signin_input_done(&input);
+}
+
+static void encode_signin_answer(void)
+{
+	buf_reset(&state.reply);
+	signin_answer_encode(&state.reply, &state.signin, 200, 1234);
 }
 
 static void parse_credential(void)
@@ -164,21 +188,29 @@ int main(int argc, char **argv)
 		size_t at_most;	  /* runs; 0: as many as time allows */
 		void (*prepare)(void);
 	} benches[] = {
+		{"signin_parse", parse_signin, 1, 0, NULL},
+		{"signin_answer_encode", encode_signin_answer, 1, 0, NULL},
 		{"envelope_sender_new", sender_new, 1, 0, NULL},
 		{"envelope_seal_request", seal_request, 1, 0, NULL},
 		{"envelope_open_request", open_request, 1, KEPT, keep_requests},
 		{"envelope_seal_answer", seal_answer, 1, 0, NULL},
 		{"envelope_open_answer", open_answer, 1, 0, NULL},
-		{"message_batch_item", encode_batch, BATCH, 0, NULL},
+		{"message_encode_batch, one request", encode_batch, BATCH, 0, NULL},
 		{"message_decode_batch, one request", decode_batch, BATCH, 0, NULL},
-		{"message_results_item", encode_results, BATCH, 0, NULL},
-		{"message_decode_results, one result", decode_results, BATCH, 0, NULL},
+		{"message_encode_poll, one result", encode_poll, BATCH, 0, NULL},
+		{"message_decode_poll, one result", decode_poll, BATCH, 0, NULL},
 		{"credential_parse", parse_credential, 1, 0, NULL},
 		{"random_id", id_new, 1, 0, NULL},
 	};
 
-	state.sealed = state.answer = BUF_INIT(LIMIT_SEALED);
-	state.batch = state.results = BUF_INIT(LIMIT_BATCH_BODY);
+	struct buf text = BUF_INIT(8192);
+	struct json_writer w = JSON_WRITER(&text);
+	bool json = argc > 1 && !strcmp(argv[1], "--json");
+	const char *word = argc > 1 + json ? argv[1 + json] : "";
+
+	state.sealed = state.answer = state.reply = BUF_INIT(LIMIT_SEALED);
+	state.batch = state.poll = BUF_INIT(LIMIT_BATCH_BODY);
+	state.requests = state.results = MESSAGE_LIST(LIMIT_BATCH_BODY);
 	state.kept = calloc(KEPT, sizeof(*state.kept));
 	state.request = (struct envelope_request){.operation = ENVELOPE_VALIDATE, .username = "alice@corp.example.com", .domain = "corp.example.com"};
 	state.request.password = secret_dup("correct horse battery", 21);
@@ -186,19 +218,25 @@ int main(int argc, char **argv)
 	random_id(state.head.request_id);
 	state.verdict = verdict_make(VERDICT_SUCCESS);
 	memcpy(state.verdict.dc, "dc1.corp.example.com", 21);
+	state.signin.request.verdict = state.verdict;
+	state.signin.details = true;
+	memcpy(state.signin.request.id, state.head.request_id, sizeof(state.signin.request.id));
+	memcpy(state.signin.request.agent, state.head.agent, sizeof(state.signin.request.agent));
+	memcpy(state.signin.domain, state.request.domain, sizeof(state.signin.domain));
 	must(state.kept && state.request.password ? envelope_receiver_new(&state.receiver) : -PTA_ENOMEM, "envelope_receiver_new");
 	memcpy(state.head.key_id, envelope_receiver_key_id(state.receiver), sizeof(state.head.key_id));
 	must(envelope_sender_new(envelope_receiver_public(state.receiver), &state.sender), "envelope_sender_new");
 	seal_request();
 	seal_answer();
 	encode_batch();
-	encode_results();
+	encode_poll();
 
+	json_put_object(&w, NULL);
 	for (size_t i = 0; i < PTA_ARRAY_SIZE(benches); i++) {
 		uint64_t start, took = 0;
 		size_t runs = 0;
 
-		if (argc > 1 && !strstr(benches[i].name, argv[1]))
+		if (!strstr(benches[i].name, word))
 			continue;
 		if (benches[i].prepare)
 			benches[i].prepare();
@@ -209,15 +247,25 @@ int main(int argc, char **argv)
 			runs += CHUNK;
 			took = cpu_ns() - start;
 		}
-		printf("%-36s %8" PRIu64 " ns\n", benches[i].name, took / (runs * benches[i].per_run));
+		json_put_uint(&w, benches[i].name, took / (runs * benches[i].per_run));
+		if (!json)
+			printf("%-36s %8" PRIu64 " ns\n", benches[i].name, took / (runs * benches[i].per_run));
 	}
+	json_end_object(&w);
+	must(buf_ok(&text) ? 0 : -PTA_ENOMEM, "the report");
+	if (json)
+		puts((const char *)text.data);
+	buf_done(&text);
 	envelope_request_done(&state.request);
 	envelope_sender_free(state.sender);
 	envelope_receiver_free(state.receiver);
 	buf_done(&state.sealed);
 	buf_done(&state.answer);
 	buf_done(&state.batch);
-	buf_done(&state.results);
+	buf_done(&state.poll);
+	message_list_done(&state.requests);
+	message_list_done(&state.results);
+	buf_done(&state.reply);
 	free(state.kept);
 	return 0;
 }

@@ -26,56 +26,51 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 ROUND(register, LIMIT_REGISTER_BODY)
 ROUND(certificate, LIMIT_CERTIFICATE_BODY)
 ROUND(renew, LIMIT_REGISTER_BODY)
-ROUND(key, LIMIT_POLL_BODY)
-ROUND(poll, LIMIT_POLL_BODY)
+ROUND(key, LIMIT_KEY_BODY)
 
-static void round_batch(const uint8_t *json, size_t len)
+static void round_poll(const uint8_t *data, size_t len)
 {
-	struct buf text = BUF_INIT(LIMIT_BATCH_BODY);
-	struct message_batch m, again;
+	struct message_list results = MESSAGE_LIST(LIMIT_POLL_BODY);
+	struct buf out = BUF_INIT(LIMIT_POLL_BODY);
+	struct message_poll m;
 
-	if (message_decode_batch(json, len, &m, NULL, NULL) == 0) {
-		message_batch_begin(&text);
+	/* There is one way only to write it. */
+	if (message_decode_poll(data, len, &m, NULL) == 0) {
 		for (size_t i = 0; i < m.n; i++)
-			message_batch_item(&text, &m.requests[i]);
-		message_batch_end(&text);
-		if (!buf_ok(&text) || message_decode_batch(text.data, text.len, &again, NULL, NULL) < 0 || again.n != m.n)
+			message_result_item(&results, &m.results[i]);
+		message_encode_poll(&out, &m, &results);
+		if (!buf_ok(&out) || out.len != len || memcmp(out.data, data, len))
 			abort();
-		for (size_t i = 0; i < m.n; i++)
-			if (m.requests[i].sealed_len != again.requests[i].sealed_len ||
-				memcmp(m.requests[i].sealed, again.requests[i].sealed, m.requests[i].sealed_len) || m.requests[i].seq != again.requests[i].seq)
-				abort();
-		message_batch_done(&again);
-		message_batch_done(&m);
+		message_poll_done(&m);
 	}
-	buf_done(&text);
+	message_list_done(&results);
+	buf_done(&out);
 }
 
-static void round_results(const uint8_t *json, size_t len)
+static void round_batch(const uint8_t *data, size_t len)
 {
-	struct buf text = BUF_INIT(LIMIT_RESULTS_BODY);
-	struct message_results m, again;
+	struct message_list requests = MESSAGE_LIST(LIMIT_BATCH_BODY), refused = MESSAGE_LIST(LIMIT_BATCH_BODY);
+	struct buf out = BUF_INIT(LIMIT_BATCH_BODY);
+	struct message_batch m;
 
-	if (message_decode_results(json, len, &m, NULL, NULL) == 0) {
-		message_results_begin(&text, m.instance);
+	if (message_decode_batch(data, len, &m, NULL) == 0) {
 		for (size_t i = 0; i < m.n; i++)
-			message_results_item(&text, &m.results[i]);
-		message_results_end(&text);
-		if (!buf_ok(&text) || message_decode_results(text.data, text.len, &again, NULL, NULL) < 0 || again.n != m.n)
+			message_request_item(&requests, &m.requests[i]);
+		for (size_t i = 0; i < m.nrefused; i++)
+			message_refused_item(&refused, m.refused[i].request_id, m.refused[i].attempt, m.refused[i].error);
+		message_encode_batch(&out, &requests, &refused);
+		if (!buf_ok(&out) || out.len != len || memcmp(out.data, data, len))
 			abort();
-		for (size_t i = 0; i < m.n; i++)
-			if (m.results[i].declined != again.results[i].declined || m.results[i].answer_len != again.results[i].answer_len)
-				abort();
-		message_results_done(&again);
-		message_results_done(&m);
+		message_batch_done(&m);
 	}
-	buf_done(&text);
+	message_list_done(&requests);
+	message_list_done(&refused);
+	buf_done(&out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static void (*const rounds[])(const uint8_t *, size_t) = {
-		round_register, round_certificate, round_renew, round_key, round_poll, round_batch, round_results};
+	static void (*const rounds[])(const uint8_t *, size_t) = {round_register, round_certificate, round_renew, round_key, round_poll, round_batch};
 
 	if (size > 0 && data[0] >= '0' && (size_t)(data[0] - '0') < PTA_ARRAY_SIZE(rounds))
 		rounds[data[0] - '0'](data + 1, size - 1);

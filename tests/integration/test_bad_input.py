@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from bed import poll
 from bed.process import PATIENCE
 
 GOOD = {"username": "nobody@corp.example.com", "password": "whatever"}
@@ -78,8 +79,9 @@ def test_longest_name_and_password_are_taken(client):
     ("PUT", "/v1/signin", {}, 405),
     ("DELETE", "/v1/signin", {}, 405),
     ("POST", "/v1/nothing", {}, 404),
-    ("POST", "/v1/agent/poll", {}, 404),
+    ("POST", poll.PATH, {"Content-Type": poll.TYPE}, 404),
     ("POST", "/v1/signin", {"Content-Type": "text/plain"}, 415),
+    ("POST", "/v1/signin", {"Content-Type": poll.TYPE}, 415),
     ("POST", "/v1/signin", {"Authorization": "Bearer wrong"}, 401),
     ("POST", "/v1/signin", {"Authorization": "Basic Zm9vOmJhcg=="}, 401),
 ])

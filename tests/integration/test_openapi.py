@@ -1,7 +1,6 @@
 """docs/openapi.yaml against a running service: every route is described, every described status is had, and every answer is as described."""
 
 import http.client
-import json
 import os
 import re
 import secrets
@@ -15,11 +14,13 @@ import yaml
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 
+from bed import poll
 from bed import slapd as slapd_bed
 from bed.client import Answer, Client, unix_request
 from bed.process import PATIENCE, until
 from bed.pta import TOP, Agent, Service, listen_port
-from bed.rogue import Rogue, b64, csr, lp
+from bed.poll import lp
+from bed.rogue import Rogue, b64, csr
 
 ROGUE_DOMAIN = "rogue.example.com"
 LISTENERS = {"routes_signin": "signin", "routes_agent": "agent", "routes_metrics": "metrics"}
@@ -61,7 +62,10 @@ class Document:
         if "content" in response:
             (kind, media), = response["content"].items()
             assert answer.headers["Content-Type"].partition(";")[0] == kind
-            self.validate(answer.json if kind == "application/json" else answer.body.decode(), media["schema"])
+            if kind == poll.TYPE:
+                poll.batch(answer)
+            # A string of format binary has a byte where others have a character.
+            self.validate(answer.json if kind == "application/json" else answer.body.decode("latin-1"), media["schema"])
         else:
             assert answer.body == b""
         self.seen.add((method, path, str(answer.status)))
@@ -118,10 +122,15 @@ def served(make_folder, slapd):
 
 def refusals(document, client, path):
     """What each path with a body refuses before its handler sees it."""
+    kind, = document.root["paths"][path]["post"]["requestBody"]["content"]
+
+    def refused(status, body, **headers):
+        assert document.check(client.post(path, body, **{"Content-Type": kind, **headers}), "POST", path).status == status
     document.check(client.get(path), "POST", path)
-    document.check(client.post(path, b"2\r\n{}\r\n0\r\n\r\n", **{"Transfer-Encoding": "chunked"}), "POST", path)
-    document.check(client.post(path, LARGE), "POST", path)
-    document.check(client.post(path, b"{}", **{"Content-Type": "text/plain"}), "POST", path)
+    refused(411, b"2\r\n{}\r\n0\r\n\r\n", **{"Transfer-Encoding": "chunked"})
+    refused(413, LARGE)
+    for other in {"text/plain", "application/json", poll.TYPE} - {kind}:
+        refused(415, b"{}", **{"Content-Type": other})
 
 
 class Parked:
@@ -130,8 +139,7 @@ class Parked:
     def __init__(self, served, number):
         rogue = served.rogue
         self.client = Client(served.main.agent_port, served.main.ca, *rogue.paths)
-        body = json.dumps({"instance": rogue.instance, "number": number, "credit": 1})
-        self.client.connection.request("POST", "/v1/agent/poll", body=body, headers={"Content-Type": "application/json"})
+        self.client.connection.request("POST", poll.PATH, body=poll.encode(rogue.instance, number, credit=1), headers={"Content-Type": poll.TYPE})
 
     def answer(self):
         answer = self.client.connection.getresponse()
@@ -159,9 +167,9 @@ def test_document_is_well_formed(document):
                 walk(item)
     walk(document.root)
     for _, _, operation in document.operations():
-        if "requestBody" in operation and "example" in operation["requestBody"]["content"]["application/json"]:
-            media = operation["requestBody"]["content"]["application/json"]
-            document.validate(media["example"], media["schema"])
+        for media in operation.get("requestBody", {"content": {}})["content"].values():
+            if "example" in media:
+                document.validate(media["example"], media["schema"])
 
 
 def test_every_route_is_described(document):
@@ -170,6 +178,12 @@ def test_every_route_is_described(document):
     served = {(LISTENERS[table], method, path) for table, rows in tables if table in LISTENERS for method, path in re.findall(r'\{"(\w+)", "([^"]+)"', rows)}
     described = {(listener, method, path) for method, path, _ in document.operations() for listener in document.root["paths"][path]["x-listeners"]}
     assert served and served == described
+
+
+def test_reasons_have_their_numbers(document):
+    listed = re.findall(r"(\d+) `(\w+)`", document.root["components"]["schemas"]["Poll"]["description"])
+    assert listed == [(str(number), name) for number, name in enumerate(poll.REASONS)]
+    assert set(poll.REASONS) == set(document.root["components"]["schemas"]["Unavailable"]["properties"]["reason"]["enum"])
 
 
 def test_signin(document, served):
@@ -247,45 +261,49 @@ def test_keys(document, served):
     document.complete("POST", path)
 
 
-def test_poll_and_results(document, served):
-    poll, results = "/v1/agent/poll", "/v1/agent/results"
+def test_poll(document, served):
+    path = poll.PATH
     rogue = served.rogue
     before = rogue.instance
     rogue.instance = secrets.token_hex(16)
-    assert document.check(rogue.poll(), "POST", poll).status == 409
+    assert document.check(rogue.poll(), "POST", path).status == 409
     rogue.instance = before
     assert rogue.publish().status == 200
-    assert document.check(rogue.poll(credit=0), "POST", poll).status == 400
+    assert document.check(rogue.poll(0), "POST", path).status == 400
+    assert document.check(rogue.bring(poll.declined("x" * 32, 1)), "POST", path).status == 400
     # A sign-in is taken, and given back: nobody else could do it.
     with served.main.client() as client:
         answers = []
         thread = threading.Thread(target=lambda: answers.append(client.signin(f"a@{ROGUE_DOMAIN}", "x")))
         thread.start()
-        request = document.check(rogue.poll(), "POST", poll).json["requests"][0]
-        taken = document.check(rogue.results({"id": request["id"], "attempt": request["attempt"], "declined": "overloaded"},
-                                             {"id": secrets.token_hex(16), "attempt": 1, "answer": "AAAA"}), "POST", results)
-        assert taken.json["accepted"] == 1 and taken.json["refused"][0]["error"] == "unknown"
+        batch = poll.batch(document.check(rogue.poll(), "POST", path))
+        request, = batch.requests
+        assert batch.refused == []
+        assert document.check(rogue.bring(request.declined()), "POST", path).status == 204
         thread.join()
         assert answers[0].json["reason"] == "overloaded"
-    # The same poll again takes the place of the first, and there is an end to parking.
+    # What was refused is told at once to a poll that asks for nothing, and soon to one that asks.
+    for credit in (0, 1):
+        told = document.check(rogue.poll(credit, [request.declined(), poll.answered(secrets.token_hex(16), 1, b"x")]), "POST", path)
+        assert [refused.error for refused in poll.batch(told).refused] == ["unknown", "unknown"]
+    # The same poll again takes the place of the first, and so does one too many.
     others = served.main.status()["polls"]
     parked = [Parked(served, rogue.polls + 1)]
     polls_parked(served, others + 1)
     parked.append(Parked(served, rogue.polls + 1))
-    assert document.check(parked[0].answer(), "POST", poll).status == 204
-    for number in range(2, 5):
-        parked.append(Parked(served, rogue.polls + number))
-        polls_parked(served, others + number)
-    rogue.polls += 4
-    assert document.check(rogue.poll(), "POST", poll).status == 429
+    assert document.check(parked[0].answer(), "POST", path).status == 204
+    parked.append(Parked(served, rogue.polls + 2))
+    polls_parked(served, others + 2)
+    parked.append(Parked(served, rogue.polls + 3))
+    assert document.check(parked[1].answer(), "POST", path).status == 204
+    rogue.polls += 3
     for connection in parked:
         connection.close()
-    assert document.check(rogue.results({"id": "short", "attempt": 1, "declined": "overloaded"}), "POST", results).status == 400
-    for path in (poll, results):
-        refusals(document, rogue.client, path)
-        with served.nobody() as client:
-            assert document.check(client.post(path, {}), "POST", path).status == 403
-        document.complete("POST", path)
+    polls_parked(served, others)
+    refusals(document, rogue.client, path)
+    with served.nobody() as client:
+        assert document.check(poll.post(client, b""), "POST", path).status == 403
+    document.complete("POST", path)
 
 
 def test_metrics_and_live(document, served):

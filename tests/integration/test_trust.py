@@ -5,14 +5,16 @@ import ssl
 
 import pytest
 
+from bed import poll
 from bed import slapd as slapd_bed
 from bed.client import Client
 from bed.process import until
+from bed.rogue import Rogue
 from bed.slapd import Slapd, password, upn
 from conftest import slapd_section, works
 from test_outages import Asked
 
-EMPTY_POLL = {"instance": "0" * 32, "number": 1, "credit": 1}
+EMPTY_POLL = poll.encode("0" * 32, 1, credit=1)
 
 
 @pytest.fixture
@@ -103,14 +105,25 @@ def agent_client(service, agent=None):
     return Client(service.agent_port, service.ca, cert, key)
 
 
-@pytest.mark.parametrize("path, body", [
-    ("/v1/agent/poll", EMPTY_POLL), ("/v1/agent/results", {"instance": "0" * 32, "results": []}), ("/v1/agent/keys", {}), ("/v1/agent/renew", {"csr": "x"})])
-def test_no_certificate_no_answer(service, path, body):
+BODIES = {
+    poll.PATH: (EMPTY_POLL, poll.TYPE),
+    "/v1/agent/keys": ({}, "application/json"),
+    "/v1/agent/renew": ({"csr": "x"}, "application/json"),
+}
+
+
+def say(client, path, **headers):
+    body, kind = BODIES[path]
+    return client.post(path, body, **{"Content-Type": kind, **headers})
+
+
+@pytest.mark.parametrize("path", BODIES)
+def test_no_certificate_no_answer(service, path):
     with agent_client(service) as client:
-        answer = client.post(path, body)
+        answer = say(client, path)
         assert (answer.status, answer.json["error"]) == (403, "certificate"), answer
         # A header that claims a certificate is only a header.
-        answer = client.post(path, body, **{"X-SSL-Client-Verify": "SUCCESS", "X-Forwarded-Client-Cert": "Hash=00"})
+        answer = say(client, path, **{"X-SSL-Client-Verify": "SUCCESS", "X-Forwarded-Client-Cert": "Hash=00"})
         assert answer.status == 403
 
 
@@ -119,7 +132,7 @@ def test_certificate_of_another_ca_is_refused(service, make_folder):
     cert, key = Authority(make_folder("foreign"), "Foreign CA").server("agent", ["agent"])
     with Client(service.agent_port, service.ca, cert, key) as client:
         try:
-            assert client.post("/v1/agent/poll", EMPTY_POLL).status == 403
+            assert poll.post(client, EMPTY_POLL).status == 403
         except (ssl.SSLError, ConnectionError):
             pass  # refused within TLS already
 
@@ -135,17 +148,30 @@ def test_revoked_agent_is_cut_off(system, service, slapd):
     service.wait_agents(1)
     with agent_client(service, agent) as client:
         # An open connection, made before the revocation: what counts is the request.
-        assert client.post("/v1/agent/poll", EMPTY_POLL).status == 409
+        assert poll.post(client, EMPTY_POLL).status == 409
         service.command("agent", "revoke", agent.identity())
-        answer = client.post("/v1/agent/poll", EMPTY_POLL)
+        answer = poll.post(client, EMPTY_POLL)
         assert (answer.status, answer.json["error"]) == (403, "certificate") and "revoked" in answer.json["message"], answer
     with agent_client(service, agent) as client:
-        for path, body in (("/v1/agent/poll", EMPTY_POLL), ("/v1/agent/renew", {"csr": "x"}), ("/v1/agent/keys", {})):
-            assert client.post(path, body).status == 403
+        for path in BODIES:
+            assert say(client, path).status == 403
     answer = service.signin(upn(1), password(1))
     assert (answer.status, answer.json["reason"]) == (503, "no_agent"), answer
     agent.daemon.log.wait("revoked")
     assert agent.daemon.alive()
+
+
+def test_revoked_agents_polls_bring_nothing(service, make_folder):
+    rogue = Rogue(make_folder("rogue"), service)
+    assert rogue.publish().status == 200
+    until(lambda: service.status()["agents_online"] == 1, "the rogue to be online")
+    asked = Asked(service, upn(1), password(1))
+    request = rogue.take()
+    service.command("agent", "revoke", rogue.agent)
+    answer = rogue.bring(request.declined())
+    assert (answer.status, answer.json["error"]) == (403, "certificate"), answer
+    assert asked.wait().json["reason"] == "agent_lost"
+    rogue.close()
 
 
 @pytest.mark.concurrent
@@ -199,4 +225,4 @@ def test_init_twice_and_a_certificate_of_ones_own(system, service, ca):
         assert client.get("/live").status == 200
     # The agent listener keeps to the service's own CA.
     with agent_client(service) as client:
-        assert client.post("/v1/agent/poll", EMPTY_POLL).status == 403
+        assert poll.post(client, EMPTY_POLL).status == 403

@@ -19,13 +19,34 @@
 
 #define LIMIT_S 30
 
-static void reply(struct peer *peer, struct httpd_request *request, int status, const char *body)
+static void put_time(struct peer *peer, struct httpd_request *request)
 {
 	char time[32];
 
 	snprintf(time, sizeof(time), "%lld", (long long)clock_wall_ms() + (long long)peer->clock_ms);
 	httpd_reply_header(request, MESSAGE_TIME_HEADER, time);
+}
+
+static void reply(struct peer *peer, struct httpd_request *request, int status, const char *body)
+{
+	put_time(peer, request);
 	httpd_reply(request, status, body, strlen(body));
+}
+
+static void reply_batch(struct peer *peer, struct httpd_request *request, struct buf *batch)
+{
+	put_time(peer, request);
+	httpd_reply_type(request, 200, MESSAGE_POLL_TYPE, batch->data, batch->len);
+	buf_done(batch);
+}
+
+/* Moves it. */
+static struct buf take_buf(struct buf *from)
+{
+	struct buf taken = *from;
+
+	*from = BUF_INIT(LIMIT_BATCH_BODY);
+	return taken;
 }
 
 /* Records what came. Returns true when the test wants an error, which is then given. */
@@ -56,7 +77,7 @@ static bool record(struct peer *peer, struct httpd_request *request, enum peer_r
 	}
 	pthread_cond_broadcast(&peer->changed);
 	pthread_mutex_unlock(&peer->lock);
-	if (fail)
+	if (fail && peer->status[route])
 		reply(peer, request, peer->status[route], text);
 	return fail;
 }
@@ -92,37 +113,49 @@ static void park(struct peer *peer, struct httpd_request *request, unsigned cred
 	fail_msg("more polls than an agent should park");
 }
 
+/* What a poll without results gets now; empty: nothing, it is parked. With the lock held. */
+static struct buf next_batch(struct peer *peer, unsigned credit)
+{
+	struct buf batch = BUF_INIT(0);
+
+	if (credit && peer->batch.len) {
+		batch = take_buf(&peer->batch);
+		pthread_cond_broadcast(&peer->changed);
+	}
+	return batch;
+}
+
 static void on_poll(struct httpd_request *request, void *arg)
 {
 	struct message_poll poll;
 	struct peer *peer = arg;
+	bool brings, parked = false;
+	unsigned credit;
+	struct buf answer = BUF_INIT(0);
 	const uint8_t *data;
-	char *batch;
 	size_t len;
 
 	data = httpd_body(request, &len);
-	assert_int_equal(message_decode_poll(data, len, &poll, NULL, NULL), 0);
-	if (record(peer, request, PEER_POLL, "poll"))
+	assert_int_equal(message_decode_poll(data, len, &poll, NULL), 0);
+	brings = poll.n > 0;
+	credit = poll.credit;
+	message_poll_done(&poll);
+	if (record(peer, request, brings ? PEER_RESULTS : PEER_POLL, brings ? "results" : "poll"))
 		return;
 	pthread_mutex_lock(&peer->lock);
-	batch = peer->batch;
-	peer->batch = NULL;
-	pthread_cond_broadcast(&peer->changed);
-	if (!batch)
-		park(peer, request, poll.credit);
-	pthread_mutex_unlock(&peer->lock);
-	if (batch) {
-		reply(peer, request, 200, batch);
-		free(batch);
+	if (brings)
+		answer = take_buf(&peer->receipt);
+	if (!answer.len)
+		answer = next_batch(peer, credit);
+	if (!answer.len && !brings) {
+		park(peer, request, credit);
+		parked = true;
 	}
-}
-
-static void on_results(struct httpd_request *request, void *arg)
-{
-	struct peer *peer = arg;
-
-	if (!record(peer, request, PEER_RESULTS, "results"))
-		reply(peer, request, 200, "{\"accepted\":1,\"refused\":[]}");
+	pthread_mutex_unlock(&peer->lock);
+	if (answer.len)
+		reply_batch(peer, request, &answer);
+	else if (!parked)
+		reply(peer, request, 204, "");
 }
 
 /* register and renew: a certificate for the CSR's key. */
@@ -173,8 +206,7 @@ static const struct httpd_route routes[] = {
 	{.method = "POST", .path = "/v1/agent/register", .handler = on_register, .max_body = 65536},
 	{.method = "POST", .path = "/v1/agent/renew", .handler = on_renew, .max_body = 65536},
 	{.method = "POST", .path = "/v1/agent/keys", .handler = on_keys, .max_body = 65536},
-	{.method = "POST", .path = "/v1/agent/poll", .handler = on_poll, .max_body = 65536},
-	{.method = "POST", .path = "/v1/agent/results", .handler = on_results, .max_body = LIMIT_RESULTS_BODY},
+	{.method = "POST", .path = "/v1/agent/poll", .handler = on_poll, .max_body = LIMIT_POLL_BODY, .body_type = MESSAGE_POLL_TYPE},
 	{.method = NULL},
 };
 
@@ -271,7 +303,8 @@ void peer_free(struct peer *peer)
 	rmdir(peer->dir);
 	for (unsigned i = 0; i < peer->nbodies; i++)
 		free(peer->bodies[i].data);
-	free(peer->batch);
+	buf_done(&peer->batch);
+	buf_done(&peer->receipt);
 	SSL_CTX_free(peer->tls);
 	pki_key_freep(&peer->ca_key);
 	pki_key_freep(&peer->server_key);
@@ -353,35 +386,48 @@ static void answer_parked(evutil_socket_t fd, short what, void *arg)
 {
 	struct httpd_request *request = NULL;
 	struct peer *peer = arg;
-	char *batch = NULL;
+	struct buf batch = BUF_INIT(0);
 
 	(void)fd;
 	(void)what;
 	pthread_mutex_lock(&peer->lock);
-	for (unsigned i = 0; i < PTA_ARRAY_SIZE(peer->polls) && peer->batch; i++)
+	for (unsigned i = 0; i < PTA_ARRAY_SIZE(peer->polls) && peer->batch.len; i++)
 		if (peer->polls[i].request) {
 			request = peer->polls[i].request;
 			peer->polls[i].request = NULL;
-			batch = peer->batch;
-			peer->batch = NULL;
+			batch = take_buf(&peer->batch);
 			pthread_cond_broadcast(&peer->changed);
 		}
 	pthread_mutex_unlock(&peer->lock);
 	if (request)
-		reply(peer, request, 200, batch);
-	free(batch);
+		reply_batch(peer, request, &batch);
 }
 
-void peer_send_batch(struct peer *peer, const char *json)
+static void put_buf(struct buf *out, const struct buf *from)
+{
+	*out = BUF_INIT(LIMIT_BATCH_BODY);
+	buf_put(out, from->data, from->len);
+	assert_true(buf_ok(out));
+}
+
+void peer_send_batch(struct peer *peer, const struct buf *batch)
 {
 	const struct timeval now = {0};
 
 	pthread_mutex_lock(&peer->lock);
-	while (peer->batch) /* the one before has not gone yet */
+	while (peer->batch.len) /* the one before has not gone yet */
 		wait_change(peer, "a poll");
-	peer->batch = strdup(json);
+	put_buf(&peer->batch, batch);
 	pthread_mutex_unlock(&peer->lock);
 	event_base_once(peer->base, -1, EV_TIMEOUT, answer_parked, peer, &now);
+}
+
+void peer_send_receipt(struct peer *peer, const struct buf *batch)
+{
+	pthread_mutex_lock(&peer->lock);
+	assert_int_equal(peer->receipt.len, 0);
+	put_buf(&peer->receipt, batch);
+	pthread_mutex_unlock(&peer->lock);
 }
 
 struct agent_conf *peer_conf(struct peer *peer, const char *more)
@@ -390,7 +436,8 @@ struct agent_conf *peer_conf(struct peer *peer, const char *more)
 	struct conf_errors errors;
 	char text[1024];
 
-	snprintf(text, sizeof(text), "[agent]\nservice = %s\nstate_dir = %s\n[directory corp.example.com]\nservers = 127.0.0.1:1\ntls = none\n%s", peer->url, peer->dir, more);
+	snprintf(text, sizeof(text), "[agent]\nservice = %s\nstate_dir = %s\n[directory corp.example.com]\nservers = 127.0.0.1:1\ntls = none\n%s", peer->url,
+		peer->dir, more);
 	conf_errors_init(&errors);
 	if (agent_conf_load_text("test", text, strlen(text), true, &conf, &errors) < 0)
 		fail_msg("%s", (const char *)errors.text.data);

@@ -286,12 +286,15 @@ void bed_client_call(const struct service_bed *bed, const char *path, const char
 	curl_easy_cleanup(curl);
 }
 
-void bed_agent_call(struct bed_agent *agent, const char *path, const struct buf *body, struct bed_answer *out)
+void bed_agent_call(struct bed_agent *agent, const char *path, const char *type, const struct buf *body, struct bed_answer *out)
 {
-	struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+	struct curl_slist *headers;
 	struct buf pem = BUF_INIT(16384);
+	char header[80];
 	struct err err;
 
+	snprintf(header, sizeof(header), "Content-Type: %s", type);
+	headers = curl_slist_append(NULL, header);
 	if (!agent->curl)
 		agent->curl = curl_easy_init();
 	assert_non_null(agent->curl);
@@ -316,6 +319,8 @@ void bed_agent_done(struct bed_agent *agent)
 	EVP_PKEY_free(agent->key);
 	envelope_receiver_free(agent->receiver);
 	curl_easy_cleanup(agent->curl);
+	for (unsigned i = 0; i < agent->nbatches; i++)
+		buf_done(&agent->batches[i]);
 	*agent = (struct bed_agent){0};
 }
 
@@ -338,7 +343,7 @@ int bed_agent_register(struct bed_agent *agent, const struct service_bed *bed, c
 	snprintf(m.token_secret, sizeof(m.token_secret), "%s", (const char *)secret.data);
 	snprintf(m.csr, sizeof(m.csr), "%s", (const char *)csr.data);
 	message_encode_register(&body, &m);
-	bed_agent_call(agent, "/v1/agent/register", &body, &answer);
+	bed_agent_call(agent, "/v1/agent/register", "application/json", &body, &answer);
 	status = answer.status;
 	if (status == 200) {
 		must(message_decode_certificate(answer.body.data, strlen((const char *)answer.body.data), &agent->identity, NULL, &err), &err);
@@ -355,7 +360,7 @@ int bed_agent_register(struct bed_agent *agent, const struct service_bed *bed, c
 
 int bed_agent_publish(struct bed_agent *agent)
 {
-	struct message_key m = {.not_after_ms = clock_wall_ms() + 86400000};
+	struct message_key m = {.not_after_ms = clock_wall_ms() + (agent->key_life_ms ? agent->key_life_ms : 86400000)};
 	struct buf text = BUF_INIT(4096), body = BUF_INIT(4096);
 	struct bed_answer answer;
 
@@ -367,29 +372,43 @@ int bed_agent_publish(struct bed_agent *agent)
 	message_key_signed(&text, agent->identity.tenant, agent->identity.agent, &m);
 	assert_int_equal(pki_sign(agent->key, text.data, text.len, m.signature, &m.signature_len), 0);
 	message_encode_key(&body, &m);
-	bed_agent_call(agent, "/v1/agent/keys", &body, &answer);
+	bed_agent_call(agent, "/v1/agent/keys", "application/json", &body, &answer);
 	bed_answer_done(&answer);
 	buf_done(&text);
 	buf_done(&body);
 	return answer.status;
 }
 
-int bed_agent_poll(struct bed_agent *agent, unsigned credit, struct message_batch *out)
+int bed_agent_bring(struct bed_agent *agent, unsigned credit, const struct message_result *result, struct message_batch *out)
 {
 	struct message_poll m = {.number = ++agent->polls, .credit = credit};
-	struct buf body = BUF_INIT(4096);
+	struct message_list results = MESSAGE_LIST(4096);
+	struct buf body = BUF_INIT(8192);
 	struct bed_answer answer;
 	struct err err;
 
 	*out = (struct message_batch){0};
 	memcpy(m.instance, agent->instance, sizeof(m.instance));
-	message_encode_poll(&body, &m);
-	bed_agent_call(agent, "/v1/agent/poll", &body, &answer);
-	if (answer.status == 200)
-		must(message_decode_batch(answer.body.data, strlen((const char *)answer.body.data), out, NULL, &err), &err);
+	if (result)
+		message_result_item(&results, result);
+	message_encode_poll(&body, &m, &results);
+	assert_true(buf_ok(&body));
+	bed_agent_call(agent, "/v1/agent/poll", MESSAGE_POLL_TYPE, &body, &answer);
+	if (answer.status == 200) {
+		assert_true(agent->nbatches < PTA_ARRAY_SIZE(agent->batches));
+		must(message_decode_batch(answer.body.data, answer.body.len - 1, out, &err), &err);
+		agent->batches[agent->nbatches++] = answer.body;
+		answer.body = BUF_INIT(0);
+	}
 	bed_answer_done(&answer);
+	message_list_done(&results);
 	buf_done(&body);
 	return answer.status;
+}
+
+int bed_agent_poll(struct bed_agent *agent, unsigned credit, struct message_batch *out)
+{
+	return bed_agent_bring(agent, credit, NULL, out);
 }
 
 static struct envelope_head head_of(const struct bed_agent *agent, const struct message_request *request)
@@ -410,30 +429,21 @@ int bed_agent_open(struct bed_agent *agent, const struct message_request *reques
 		agent->receiver, &head, request->enc, request->seq, request->sealed, request->sealed_len, clock_wall_ms(), out, answer_key, &err);
 }
 
-void bed_agent_post(struct bed_agent *agent, const struct message_result *result, struct bed_answer *out)
-{
-	struct buf body = BUF_INIT(65536);
-
-	message_results_begin(&body, agent->instance);
-	message_results_item(&body, result);
-	message_results_end(&body);
-	bed_agent_call(agent, "/v1/agent/results", &body, out);
-	buf_done(&body);
-}
-
-void bed_agent_answer(struct bed_agent *agent, const struct message_request *request, const char *username, const uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN],
-	enum verdict_code code, struct bed_answer *out)
+int bed_agent_answer(struct bed_agent *agent, unsigned credit, const struct message_request *request, const char *username,
+	const uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN], enum verdict_code code, struct message_batch *out)
 {
 	struct message_result result = {.attempt = request->head.attempt};
 	struct envelope_head head = head_of(agent, request);
 	struct verdict verdict = verdict_make(code);
 	struct buf sealed = BUF_INIT(LIMIT_ANSWER);
+	int status;
 
 	verdict.password_sent = true;
 	assert_int_equal(envelope_seal_answer(answer_key, &head, username, &verdict, &sealed), 0);
 	memcpy(result.request_id, head.request_id, sizeof(result.request_id));
 	result.answer = sealed.data;
 	result.answer_len = sealed.len;
-	bed_agent_post(agent, &result, out);
+	status = bed_agent_bring(agent, credit, &result, out);
 	buf_done(&sealed);
+	return status;
 }

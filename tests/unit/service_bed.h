@@ -45,8 +45,11 @@ struct bed_agent {
 	struct message_certificate identity;
 	char instance[RANDOM_ID_LEN + 1];
 	uint64_t polls;
+	uint64_t key_life_ms; /* of the key that is published next; 0: a day */
 	struct envelope_receiver *receiver;
 	void *curl; /* keeps its connection */
+	struct buf batches[64]; /* what batches that were given out borrow from */
+	unsigned nbatches;
 };
 
 struct bed_answer {
@@ -59,7 +62,7 @@ void bed_answer_done(struct bed_answer *answer);
 /* POST (or GET, body NULL) to the sign-in listener; bearer NULL: without. */
 void bed_client_call(const struct service_bed *bed, const char *path, const char *bearer, const char *body, struct bed_answer *out);
 /* To the agent listener; with the agent's certificate once it has one. agent->curl is made at the first call. */
-void bed_agent_call(struct bed_agent *agent, const char *path, const struct buf *body, struct bed_answer *out);
+void bed_agent_call(struct bed_agent *agent, const char *path, const char *type, const struct buf *body, struct bed_answer *out);
 void bed_agent_done(struct bed_agent *agent);
 /* Status of the answer; on 200 the identity is set. A NULL key inside makes a new one. */
 int bed_agent_register(struct bed_agent *agent, const struct service_bed *bed, const struct token *token);
@@ -68,9 +71,10 @@ int bed_agent_publish(struct bed_agent *agent);
 int bed_agent_poll(struct bed_agent *agent, unsigned credit, struct message_batch *out);
 /* Opens a request of a batch; the caller frees `out` by envelope_request_done(). */
 int bed_agent_open(struct bed_agent *agent, const struct message_request *request, struct envelope_request *out, uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN]);
-/* Posts one result; the body of the answer. */
-void bed_agent_answer(struct bed_agent *agent, const struct message_request *request, const char *username, const uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN],
-	enum verdict_code code, struct bed_answer *out);
-void bed_agent_post(struct bed_agent *agent, const struct message_result *result, struct bed_answer *out);
+/* Polls bringing one result (NULL: none); status. */
+int bed_agent_bring(struct bed_agent *agent, unsigned credit, const struct message_result *result, struct message_batch *out);
+/* Seals a verdict for a request and polls bringing it; status. */
+int bed_agent_answer(struct bed_agent *agent, unsigned credit, const struct message_request *request, const char *username,
+	const uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN], enum verdict_code code, struct message_batch *out);
 
 #endif

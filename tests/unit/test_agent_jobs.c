@@ -142,13 +142,13 @@ struct fixture {
 	struct agent *agent;
 	struct envelope_sender *sender;
 	char key_id[RANDOM_ID_LEN + 1];
-	unsigned results; /* posts looked at */
+	unsigned results; /* polls with results looked at */
 };
 
 struct request {
 	struct envelope_head head;
 	uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN];
-	char *json;
+	struct buf batch;
 };
 
 static void on_log(void *arg, const char *line, size_t len)
@@ -212,7 +212,9 @@ static int teardown(void **state)
 static void seal_for(struct fixture *f, const char *agent, const char *user, int64_t left_ms, struct request *out)
 {
 	struct envelope_request request = {.operation = ENVELOPE_VALIDATE, .domain = "corp.example.com"};
-	struct buf sealed = BUF_INIT(LIMIT_SEALED), json = BUF_INIT(65536);
+	struct buf sealed = BUF_INIT(LIMIT_SEALED);
+	struct message_list requests = MESSAGE_LIST(65536);
+	static const struct message_list nothing;
 	struct message_request m = {0};
 
 	memset(out, 0, sizeof(*out));
@@ -230,55 +232,54 @@ static void seal_for(struct fixture *f, const char *agent, const char *user, int
 	memcpy(m.enc, envelope_sender_enc(f->sender), sizeof(m.enc));
 	m.sealed = sealed.data;
 	m.sealed_len = sealed.len;
-	message_batch_begin(&json);
-	message_batch_item(&json, &m);
-	message_batch_end(&json);
-	assert_true(buf_ok(&json));
-	out->json = strdup((const char *)json.data);
-	buf_done(&json);
+	message_request_item(&requests, &m);
+	out->batch = BUF_INIT(65536);
+	message_encode_batch(&out->batch, &requests, &nothing);
+	assert_true(buf_ok(&out->batch));
+	message_list_done(&requests);
 	buf_done(&sealed);
 }
 
 /* Sends it, and gives the one result that comes back. */
-static void exchange(struct fixture *f, struct request *request, struct message_results *results)
+static void exchange(struct fixture *f, struct request *request, struct message_poll *poll)
 {
 	const struct peer_body *body;
 
-	peer_send_batch(f->peer, request->json);
+	peer_send_batch(f->peer, &request->batch);
 	body = peer_wait(f->peer, "results", ++f->results);
-	assert_int_equal(message_decode_results(body->data, body->len, results, NULL, NULL), 0);
-	assert_int_equal(results->n, 1);
-	assert_string_equal(results->results[0].request_id, request->head.request_id);
+	assert_int_equal(message_decode_poll(body->data, body->len, poll, NULL), 0);
+	assert_int_equal(poll->n, 1);
+	assert_string_equal(poll->results[0].request_id, request->head.request_id);
 }
 
 static void expect_verdict(struct fixture *f, const char *user, enum verdict_code code)
 {
-	struct message_results results;
+	struct message_poll poll;
 	struct request request;
 	struct verdict v;
 	struct err err;
 
 	seal_for(f, "agent1", user, 10000, &request);
-	exchange(f, &request, &results);
-	assert_false(results.results[0].declined);
-	if (envelope_open_answer(request.answer_key, &request.head, user, results.results[0].answer, results.results[0].answer_len, &v, &err) < 0)
+	exchange(f, &request, &poll);
+	assert_false(poll.results[0].declined);
+	if (envelope_open_answer(request.answer_key, &request.head, user, poll.results[0].answer, poll.results[0].answer_len, &v, &err) < 0)
 		fail_msg("%s", err.text);
 	assert_int_equal(v.code, code);
-	message_results_done(&results);
-	free(request.json);
+	message_poll_done(&poll);
+	buf_done(&request.batch);
 }
 
 static void expect_decline(struct fixture *f, const char *agent, const char *user, int64_t left_ms, enum verdict_reason reason)
 {
-	struct message_results results;
+	struct message_poll poll;
 	struct request request;
 
 	seal_for(f, agent, user, left_ms, &request);
-	exchange(f, &request, &results);
-	assert_true(results.results[0].declined);
-	assert_int_equal(results.results[0].decline_reason, reason);
-	message_results_done(&results);
-	free(request.json);
+	exchange(f, &request, &poll);
+	assert_true(poll.results[0].declined);
+	assert_int_equal(poll.results[0].decline_reason, reason);
+	message_poll_done(&poll);
+	buf_done(&request.batch);
 }
 
 static void wait_started(unsigned n)
@@ -372,16 +373,16 @@ static void a_name_that_is_none_is_answered_without_asking(void **state)
 static void a_replayed_request_is_not_validated_again(void **state)
 {
 	struct fixture *f = *state;
-	struct message_results results;
+	struct message_poll poll;
 	struct request request;
 
 	seal_for(f, "agent1", USER, 10000, &request);
-	exchange(f, &request, &results);
-	message_results_done(&results);
-	peer_send_batch(f->peer, request.json);
+	exchange(f, &request, &poll);
+	message_poll_done(&poll);
+	peer_send_batch(f->peer, &request.batch);
 	expect_verdict(f, USER, VERDICT_SUCCESS); /* comes behind it, and is the next result */
 	assert_int_equal(started, 2);
-	free(request.json);
+	buf_done(&request.batch);
 }
 
 static void the_audit_line_tells_all_but_the_password(void **state)
@@ -406,7 +407,7 @@ static void a_job_in_flight_keeps_its_directory_over_a_reload(void **state)
 {
 	struct agent_conf *next;
 	struct fixture *f = *state;
-	struct message_results results;
+	struct message_poll poll;
 	const struct peer_body *body;
 	struct request request;
 	struct fake *first;
@@ -414,7 +415,7 @@ static void a_job_in_flight_keeps_its_directory_over_a_reload(void **state)
 
 	hold = true;
 	seal_for(f, "agent1", USER, 10000, &request);
-	peer_send_batch(f->peer, request.json);
+	peer_send_batch(f->peer, &request.batch);
 	wait_started(1);
 	first = last;
 	next = peer_conf(f->peer, "netbios = OTHER\n");
@@ -426,10 +427,10 @@ static void a_job_in_flight_keeps_its_directory_over_a_reload(void **state)
 	end_job(first->held);
 	first->held = NULL;
 	body = peer_wait(f->peer, "results", ++f->results);
-	assert_int_equal(message_decode_results(body->data, body->len, &results, NULL, NULL), 0);
-	assert_false(results.results[0].declined);
-	message_results_done(&results);
-	free(request.json);
+	assert_int_equal(message_decode_poll(body->data, body->len, &poll, NULL), 0);
+	assert_false(poll.results[0].declined);
+	message_poll_done(&poll);
+	buf_done(&request.batch);
 	/* The new configuration answers; by then the first job is over. */
 	hold = false;
 	expect_verdict(f, "OTHER\\user", VERDICT_SUCCESS);
@@ -454,22 +455,22 @@ static void a_reload_that_cannot_open_changes_nothing(void **state)
 static void draining_answers_what_was_sent(void **state)
 {
 	struct fixture *f = *state;
-	struct message_results results;
+	struct message_poll poll;
 	const struct peer_body *body;
 	struct request request;
 	struct verdict v;
 
 	hold = true;
 	seal_for(f, "agent1", USER, 10000, &request);
-	peer_send_batch(f->peer, request.json);
+	peer_send_batch(f->peer, &request.batch);
 	wait_started(1);
 	agent_drain(f->agent, clock_mono_us() + 5000000);
 	body = peer_wait(f->peer, "results", 1);
-	assert_int_equal(message_decode_results(body->data, body->len, &results, NULL, NULL), 0);
-	assert_int_equal(envelope_open_answer(request.answer_key, &request.head, USER, results.results[0].answer, results.results[0].answer_len, &v, NULL), 0);
+	assert_int_equal(message_decode_poll(body->data, body->len, &poll, NULL), 0);
+	assert_int_equal(envelope_open_answer(request.answer_key, &request.head, USER, poll.results[0].answer, poll.results[0].answer_len, &v, NULL), 0);
 	assert_int_equal(v.code, VERDICT_SUCCESS);
-	message_results_done(&results);
-	free(request.json);
+	message_poll_done(&poll);
+	buf_done(&request.batch);
 }
 
 static void the_status_is_json_and_ready_needs_the_service(void **state)

@@ -57,7 +57,7 @@ static void stop(void *arg, bool written)
 static void handle_stop(struct httpd_request *request, void *arg)
 {
 	(void)arg;
-	httpd_reply_watched(request, 200, NULL, 0, stop, NULL);
+	httpd_reply_watched(request, 200, "application/json", NULL, 0, stop, NULL);
 }
 
 static const struct httpd_route routes[] = {

@@ -38,7 +38,19 @@ struct world {
 	struct dispatch *d;
 	struct dispatch_port *port;
 	int64_t now_us;
+	bool long_turn; /* the test hands out */
+	unsigned turns;
 };
+
+/* A turn of one request, unless a test makes a longer one. */
+static void submitted(void *arg)
+{
+	struct world *w = arg;
+
+	w->turns++;
+	if (!w->long_turn)
+		dispatch_port_hand_out(w->port);
+}
 
 static void finished(struct dispatch_request *base, void *arg)
 {
@@ -60,7 +72,7 @@ static void answered(struct dispatch_poll *base, void *arg)
 		poll->n++;
 }
 
-static const struct dispatch_port_ops ops = {.finished = finished, .answer = answered};
+static const struct dispatch_port_ops ops = {.submitted = submitted, .finished = finished, .answer = answered};
 
 static void advance(struct world *w, uint64_t us)
 {
@@ -119,6 +131,13 @@ static int park(struct world *w, struct agent *agent, struct poll *poll, uint32_
 	return dispatch_park(w->d, w->port, &agent->peer, agent->instance, &poll->base);
 }
 
+/* A poll that brought results. */
+static int park_receipt(struct world *w, struct agent *agent, struct poll *poll, uint32_t credit)
+{
+	*poll = (struct poll){.base = {.number = ++agent->number, .credit = credit, .receipt = true}};
+	return dispatch_park(w->d, w->port, &agent->peer, agent->instance, &poll->base);
+}
+
 /* As signin does: for the candidates of this moment. Returns what dispatch_candidates() said. */
 static int submit(struct world *w, struct request *request)
 {
@@ -147,7 +166,7 @@ static int submit(struct world *w, struct request *request)
 		memcpy(head.request_id, request->base.id, sizeof(head.request_id));
 		assert_int_equal(dispatch_copy_new(&head, (const uint8_t[ENVELOPE_ENC_LEN]){0}, i, (const uint8_t *)"sealed", 6, &slot->copy), 0);
 	}
-	dispatch_submit(w->d, w->port, &request->base);
+	dispatch_submit(w->port, &request->base);
 	return 0;
 }
 
@@ -245,6 +264,49 @@ static void a_poll_takes_all_that_waits_up_to_its_credit(void **state)
 	written(w, &second, true);
 	for (size_t i = 0; i < PTA_ARRAY_SIZE(requests); i++)
 		assert_null(answer(w, &a, &requests[i], 1));
+}
+
+static void one_poll_takes_what_a_turn_has_submitted(void **state)
+{
+	struct world *w = *state;
+	static struct request requests[6], another;
+	static struct poll first, second;
+	struct agent a;
+
+	agent_start(w, &a, "a1");
+	assert_int_equal(park(w, &a, &first, 4), 0);
+	assert_int_equal(park(w, &a, &second, 4), 0);
+	w->long_turn = true;
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(requests); i++)
+		assert_int_equal(submit(w, &requests[i]), 0);
+	assert_int_equal(w->turns, 1);
+	assert_false(first.answered);
+	dispatch_port_hand_out(w->port);
+	assert_int_equal(first.n, 4);
+	assert_int_equal(second.n, 2);
+	assert_string_equal(first.base.batch->message.head.request_id, requests[0].base.id);
+	dispatch_port_hand_out(w->port); /* nothing is left of it */
+	assert_int_equal(submit(w, &another), 0);
+	assert_int_equal(w->turns, 2);
+	dispatch_port_hand_out(w->port);
+	written(w, &first, true);
+	written(w, &second, true);
+}
+
+static void an_agent_lost_within_the_turn_is_no_hand_out(void **state)
+{
+	struct world *w = *state;
+	static struct request request;
+	static struct poll poll;
+	struct agent a;
+
+	agent_start(w, &a, "a1");
+	assert_int_equal(park(w, &a, &poll, 4), 0);
+	w->long_turn = true;
+	assert_int_equal(submit(w, &request), 0);
+	dispatch_peer_closed(w->d, w->port, &a.peer);
+	dispatch_port_hand_out(w->port);
+	assert_unavailable(&request, REASON_NO_AGENT, false);
 }
 
 static void the_agent_with_most_room_comes_first_then_the_faster(void **state)
@@ -507,6 +569,36 @@ static void a_poll_is_held_for_its_time_and_then_empty(void **state)
 	assert_null(poll.base.batch);
 }
 
+static void a_poll_that_brought_results_is_held_for_a_short_time_only(void **state)
+{
+	struct world *w = *state;
+	static struct request request;
+	struct agent a;
+	static struct poll held, receipt, other;
+
+	agent_start(w, &a, "a1");
+	assert_int_equal(park(w, &a, &held, 1), 0);
+	assert_int_equal(park_receipt(w, &a, &receipt, 1), 0);
+	assert_true(dispatch_port_due(w->port) == (uint64_t)w->now_us + POLL_HOLD_RESULTS_MS * 1000ull);
+	advance(w, POLL_HOLD_RESULTS_MS * 1000ull - 1);
+	dispatch_port_expire(w->port);
+	assert_false(receipt.answered);
+	advance(w, 1);
+	dispatch_port_expire(w->port);
+	assert_true(receipt.answered);
+	assert_int_equal(receipt.base.outcome, DISPATCH_POLL_EMPTY);
+	assert_false(held.answered);
+	assert_true(dispatch_port_due(w->port) == (uint64_t)w->now_us + (POLL_HOLD_MS - POLL_HOLD_RESULTS_MS) * 1000ull);
+	/* It takes requests like any other. */
+	assert_true(dispatch_poll_gone(w->d, &held.base));
+	assert_int_equal(park_receipt(w, &a, &other, 1), 0);
+	assert_int_equal(submit(w, &request), 0);
+	assert_int_equal(other.n, 1);
+	written(w, &other, true);
+	assert_null(answer(w, &a, &request, 1));
+	assert_int_equal(dispatch_port_due(w->port), UINT64_MAX);
+}
+
 static void a_second_answer_is_refused(void **state)
 {
 	struct world *w = *state;
@@ -602,18 +694,31 @@ static void a_repeated_poll_takes_the_place_of_the_first(void **state)
 	assert_int_equal(report.polls, 1);
 }
 
-static void an_agent_parks_so_many_polls_and_no_more(void **state)
+static void a_further_poll_ends_the_oldest(void **state)
 {
 	struct world *w = *state;
+	static struct request request;
 	struct agent a;
-	static struct poll polls[DISPATCH_POLLS], extra;
+	static struct poll polls[DISPATCH_POLLS + 2];
+	struct dispatch_agent_report report;
 
 	agent_start(w, &a, "a1");
-	for (size_t i = 0; i < DISPATCH_POLLS; i++)
-		assert_int_equal(park(w, &a, &polls[i], 1), 0);
-	assert_int_equal(park(w, &a, &extra, 1), -PTA_EBUSY);
-	assert_true(dispatch_poll_gone(w->d, &polls[0].base));
-	assert_int_equal(park(w, &a, &extra, 1), 0);
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(polls); i++) {
+		assert_int_equal(i % 2 ? park(w, &a, &polls[i], 1) : park_receipt(w, &a, &polls[i], 1), 0);
+		for (size_t j = 0; j <= i; j++)
+			assert_int_equal(polls[j].answered, j + DISPATCH_POLLS <= i);
+	}
+	for (size_t i = 0; i < 2; i++) {
+		assert_int_equal(polls[i].base.outcome, DISPATCH_POLL_EMPTY);
+		assert_null(polls[i].base.batch);
+	}
+	assert_int_equal(dispatch_report(w->d, &report, 1), 1);
+	assert_int_equal(report.polls, DISPATCH_POLLS);
+	assert_int_equal(report.room, DISPATCH_POLLS);
+	assert_int_equal(submit(w, &request), 0);
+	assert_int_equal(polls[2].n + polls[3].n, 1);
+	written(w, polls[2].n ? &polls[2] : &polls[3], true);
+	assert_null(answer(w, &a, &request, 1));
 }
 
 static void a_disabled_agent_drains(void **state)
@@ -718,6 +823,8 @@ int main(void)
 		TEST(without_an_online_agent_there_is_no_candidate),
 		TEST(parked_poll_gets_the_request_at_once_and_its_answer_ends_it),
 		TEST(a_poll_takes_all_that_waits_up_to_its_credit),
+		TEST(one_poll_takes_what_a_turn_has_submitted),
+		TEST(an_agent_lost_within_the_turn_is_no_hand_out),
 		TEST(the_agent_with_most_room_comes_first_then_the_faster),
 		TEST(five_agents_get_four_copies),
 		TEST(unwritten_hand_out_goes_to_another_agent_and_the_old_attempt_is_refused),
@@ -730,12 +837,13 @@ int main(void)
 		TEST(silence_past_the_lease_loses_the_agent),
 		TEST(the_deadline_says_whether_the_password_may_have_been_sent),
 		TEST(a_poll_is_held_for_its_time_and_then_empty),
+		TEST(a_poll_that_brought_results_is_held_for_a_short_time_only),
 		TEST(a_second_answer_is_refused),
 		TEST(an_answer_that_does_not_open_leaves_the_request_to_a_good_one),
 		TEST(too_many_waiting_are_shed),
 		TEST(a_poll_without_a_known_key_is_sent_to_publish),
 		TEST(a_repeated_poll_takes_the_place_of_the_first),
-		TEST(an_agent_parks_so_many_polls_and_no_more),
+		TEST(a_further_poll_ends_the_oldest),
 		TEST(a_disabled_agent_drains),
 		TEST(a_revoked_agent_loses_polls_key_and_requests),
 		TEST(a_key_past_its_end_is_not_sealed_for),

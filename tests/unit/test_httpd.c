@@ -281,7 +281,7 @@ static void watched_reply_that_arrives_is_written(void **state)
 	(void)state;
 	serve_tcp();
 	park_one();
-	httpd_reply_watched(f.parked, 200, "{}", 2, on_written, &f);
+	httpd_reply_watched(f.parked, 200, "application/json", "{}", 2, on_written, &f);
 	assert_int_equal(f.writes, 0);
 	assert_int_equal(peer_response(&f.peer, &body), 200);
 	turn_until(f.base, &f.is_written);
@@ -298,7 +298,7 @@ static void watched_reply_that_never_started_is_not_written(void **state)
 	(void)state;
 	serve_tcp();
 	park_one();
-	httpd_reply_watched(f.parked, 200, "{}", 2, on_written, &f);
+	httpd_reply_watched(f.parked, 200, "application/json", "{}", 2, on_written, &f);
 	httpd_free(f.httpd);
 	f.httpd = NULL;
 	assert_int_equal(f.writes, 1);
@@ -311,7 +311,7 @@ static void watched_reply_to_a_reset_connection_is_not_written(void **state)
 	serve_tcp();
 	park_one();
 	peer_reset(&f.peer);
-	httpd_reply_watched(f.parked, 200, "{}", 2, on_written, &f);
+	httpd_reply_watched(f.parked, 200, "application/json", "{}", 2, on_written, &f);
 	turn_until(f.base, &f.is_written);
 	assert_int_equal(f.writes, 1);
 	assert_false(f.written);
@@ -326,7 +326,7 @@ static void watched_reply_cut_in_the_middle_is_written(void **state)
 	assert_non_null(large);
 	serve_tcp();
 	park_one();
-	httpd_reply_watched(f.parked, 200, large, BIG, on_written, &f);
+	httpd_reply_watched(f.parked, 200, "application/json", large, BIG, on_written, &f);
 	free(large);
 	while (recv(f.peer.fd, f.peer.data, 1, 0) != 1)
 		turn(f.base);

@@ -151,7 +151,7 @@ static void reply_that_is_not_read_is_cut(void **state)
 	assert_non_null(large);
 	serve_with(100, 60000);
 	park_one();
-	httpd_reply_watched(f.parked, 200, large, BIG, on_written, &f);
+	httpd_reply_watched(f.parked, 200, "application/json", large, BIG, on_written, &f);
 	free(large);
 	turn_until(f.base, &f.is_written);
 	assert_int_equal(httpd_connections(f.httpd), 0);

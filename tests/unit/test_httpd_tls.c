@@ -304,7 +304,7 @@ static void watched_reply_tells_whether_it_left(void **state)
 
 	(void)state;
 	park_one();
-	httpd_reply_watched(f.parked, 200, "{}", 2, on_written, NULL);
+	httpd_reply_watched(f.parked, 200, "application/json", "{}", 2, on_written, NULL);
 	assert_int_equal(peer_response(&f.peer, &body), 200);
 	turn_until(f.base, &f.is_written);
 	assert_true(f.written);
@@ -312,13 +312,13 @@ static void watched_reply_tells_whether_it_left(void **state)
 	peer_say(&f.peer, GET("/park"));
 	turn_until(f.base, &f.is_parked);
 	peer_reset(&f.peer);
-	httpd_reply_watched(f.parked, 200, "{}", 2, on_written, NULL);
+	httpd_reply_watched(f.parked, 200, "application/json", "{}", 2, on_written, NULL);
 	turn_until(f.base, &f.is_written);
 	assert_false(f.written);
 	assert_int_equal(f.writes, 2);
 	f.is_parked = false;
 	park_one();
-	httpd_reply_watched(f.parked, 200, "{}", 2, on_written, NULL);
+	httpd_reply_watched(f.parked, 200, "application/json", "{}", 2, on_written, NULL);
 	httpd_free(f.httpd);
 	f.httpd = NULL;
 	assert_int_equal(f.writes, 3);

@@ -10,8 +10,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, x25519
 from cryptography.x509.oid import NameOID
 
+from . import poll
 from .ca import key_pem
 from .client import Client
+from .poll import lp
 
 
 def b64(data):
@@ -20,10 +22,6 @@ def b64(data):
 
 def unb64(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def lp(data):
-    return len(data).to_bytes(2, "big") + data
 
 
 def csr(key, name="rogue"):
@@ -69,20 +67,27 @@ class Rogue:
         return self.client.post("/v1/agent/keys", {"instance": self.instance, "key_id": self.key_id, "public": b64(public), "not_after_ms": until,
                                                    "signature": b64(signature), **changes})
 
-    def poll(self, credit=1, **changes):
+    def message(self, credit=1, results=(), **changes):
+        """The next poll, as poll.encode() writes it."""
         self.polls += 1
-        return self.client.post("/v1/agent/poll", {"instance": self.instance, "number": self.polls, "credit": credit, **changes})
+        return poll.encode(**{"instance": self.instance, "number": self.polls, "credit": credit, "results": results, **changes})
+
+    def poll(self, *args, **changes):
+        return self.say(self.message(*args, **changes))
+
+    def say(self, message, **headers):
+        return poll.post(self.client, message, **headers)
 
     def take(self):
         """Polls until a request comes; gives it."""
         while True:
             answer = self.poll()
-            if answer.status == 200 and answer.json["requests"]:
-                return answer.json["requests"][0]
-            assert answer.status in (200, 204), answer
+            if answer.status != 204:
+                return poll.batch(answer).requests[0]
 
-    def results(self, *results, **changes):
-        return self.client.post("/v1/agent/results", {"instance": self.instance, "results": list(results), **changes})
+    def bring(self, *results, **changes):
+        """A poll with results that asks for nothing."""
+        return self.poll(0, results, **changes)
 
     def close(self):
         self.client.close()
