@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -242,6 +243,38 @@ X509 *httpd_peer_certificate(struct httpd_request *request)
 	return request->ssl ? SSL_get0_peer_certificate(request->ssl) : NULL;
 }
 
+static void empty(STACK_OF(X509) * chain)
+{
+	while (sk_X509_num(chain) > 0)
+		X509_free(sk_X509_pop(chain));
+}
+
+/* OpenSSL keeps it, with the CA's that the peer sends along, in the connection's session and as a verified chain: 10 KB. Reading a session
+ * that has none into that one is the only way to let go of it. A session is for resumption, whose ticket is out by now; records have keys
+ * of their own. */
+void httpd_peer_certificate_forget(struct httpd_request *request)
+{
+	SSL_SESSION *session = request->ssl ? SSL_get_session(request->ssl) : NULL, *blank;
+	unsigned char *der = NULL;
+	const unsigned char *at;
+	int len = 0;
+
+	if (!session)
+		return;
+	blank = SSL_SESSION_new();
+	if (blank && SSL_SESSION_set_protocol_version(blank, SSL_SESSION_get_protocol_version(session)) &&
+		SSL_SESSION_set_cipher(blank, SSL_SESSION_get0_cipher(session)))
+		len = i2d_SSL_SESSION(blank, &der);
+	at = der;
+	if (len > 0 && d2i_SSL_SESSION(&session, &at, len)) {
+		empty(SSL_get0_verified_chain(request->ssl));
+		empty(SSL_get_peer_cert_chain(request->ssl));
+	}
+	OPENSSL_free(der);
+	SSL_SESSION_free(blank);
+	ERR_clear_error();
+}
+
 uint64_t httpd_connection_id(struct httpd_request *request)
 {
 	return request->id;
@@ -354,6 +387,8 @@ void httpd_handle(struct evhttp_request *req, void *arg)
 		return;
 	}
 	conn->req = req;
+	/* The handler has the body from us. evhttp's, wiped, would keep its piece of 8 KiB for as long as the request is parked. */
+	evbuffer_drain(evhttp_request_get_input_buffer(req), conn->body_len);
 	evhttp_request_set_on_complete_cb(req, completed, conn);
 	conn->head.route->handler(conn, httpd->conf.arg);
 	if (conn->state != CONN_HANDLED)

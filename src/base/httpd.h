@@ -73,6 +73,8 @@ const char *httpd_peer(struct httpd_request *request);			   /* "192.0.2.1" or "u
 X509 *httpd_peer_certificate(struct httpd_request *request);		   /* borrowed; NULL without TLS client certificate */
 /* Unix sockets: the peer's credentials. -PTA_ENOENT elsewhere. */
 PTA_MUST_CHECK int httpd_peer_ids(struct httpd_request *request, uid_t *uid, pid_t *pid);
+/* Frees it, on a connection that may stay for days; NULL from then on. */
+void httpd_peer_certificate_forget(struct httpd_request *request);
 
 /* The peer closed or vanished before the reply: cb is called once and the request is gone. Noticed by EV_CLOSED while
  * parked, TCP_USER_TIMEOUT (5 s) and keepalive. A handler that returns without a reply must have called this: else the request is answered

@@ -17,14 +17,26 @@ static void closed(void *value)
 	free(c);
 }
 
+static bool keep_key(struct agent_connection *c, X509 *cert)
+{
+	int len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), NULL);
+	uint8_t *at = c->key;
+
+	if (len <= 0 || (size_t)len > sizeof(c->key))
+		return false;
+	c->key_len = (size_t)i2d_X509_PUBKEY(X509_get_X509_PUBKEY(cert), &at);
+	return true;
+}
+
 /* What does not change while the connection lives is read once. */
 static struct agent_connection *connection_get(struct httpd_request *request, struct service_thread *thread, struct err *err)
 {
 	struct agent_connection *c = httpd_connection_get(request);
-	X509 *cert = httpd_peer_certificate(request);
+	X509 *cert;
 
 	if (c)
 		return c;
+	cert = httpd_peer_certificate(request);
 	if (!cert) {
 		(void)err_set(err, -PTA_EPERM, "this needs the agent's client certificate: register the agent first (pta-agent register)");
 		return NULL;
@@ -34,7 +46,7 @@ static struct agent_connection *connection_get(struct httpd_request *request, st
 		(void)err_set(err, -PTA_ENOMEM, "there is no memory for another connection");
 		return NULL;
 	}
-	if (pki_agent_subject(cert, c->peer.agent, c->peer.tenant, c->peer.group) < 0) {
+	if (pki_agent_subject(cert, c->peer.agent, c->peer.tenant, c->peer.group) < 0 || !keep_key(c, cert)) {
 		(void)err_set(err, -PTA_EPERM, "the client certificate is not one of an agent");
 		free(c);
 		return NULL;
@@ -43,6 +55,7 @@ static struct agent_connection *connection_get(struct httpd_request *request, st
 	pki_fingerprint(cert, c->fingerprint);
 	pki_validity(cert, &c->not_before_ms, &c->not_after_ms);
 	httpd_connection_set(request, c, closed);
+	httpd_peer_certificate_forget(request);
 	return c;
 }
 
@@ -96,7 +109,7 @@ struct agent_connection *agent_auth(struct httpd_request *request, struct servic
 const char *agent_auth_known(struct httpd_request *request, struct service_thread *thread)
 {
 	struct err err;
-	struct agent_connection *c = httpd_peer_certificate(request) ? connection_get(request, thread, &err) : NULL;
+	struct agent_connection *c = httpd_connection_get(request) || httpd_peer_certificate(request) ? connection_get(request, thread, &err) : NULL;
 
 	return c && check_registry(c, &err) == 0 ? c->peer.agent : NULL;
 }

@@ -13,6 +13,8 @@ struct agent_connection {
 	struct service_thread *thread;
 	struct dispatch_peer peer;
 	char fingerprint[65];
+	uint8_t key[128]; /* of the certificate, as SubjectPublicKeyInfo: the certificate itself is not kept */
+	size_t key_len;
 	uint64_t not_before_ms, not_after_ms;
 };
 

@@ -19,6 +19,14 @@ static void bad_message(struct httpd_request *request, const char *field, const 
 	httpd_reply_error(request, 400, "bad_message", field && *field ? field : NULL, "%s", err->text);
 }
 
+static int verify(const struct agent_connection *c, const struct buf *signed_bytes, const struct message_key *key)
+{
+	const uint8_t *at = c->key;
+	EVP_PKEY *agent_key PTA_CLEANUP(pki_key_freep) = d2i_PUBKEY(NULL, &at, (long)c->key_len);
+
+	return agent_key ? pki_verify(agent_key, signed_bytes->data, signed_bytes->len, key->signature, key->signature_len) : -PTA_ENOMEM;
+}
+
 void agent_route_keys(struct httpd_request *request, void *arg)
 {
 	struct service_thread *thread = arg;
@@ -40,9 +48,7 @@ void agent_route_keys(struct httpd_request *request, void *arg)
 		return;
 	}
 	message_key_signed(&signed_bytes, c->peer.tenant, c->peer.agent, &key);
-	r = buf_ok(&signed_bytes)
-		    ? pki_verify(X509_get0_pubkey(httpd_peer_certificate(request)), signed_bytes.data, signed_bytes.len, key.signature, key.signature_len)
-		    : -PTA_ENOMEM;
+	r = buf_ok(&signed_bytes) ? verify(c, &signed_bytes, &key) : -PTA_ENOMEM;
 	buf_done(&signed_bytes);
 	if (r < 0) {
 		log_event(LOG_WARNING, "agent.key_refused", F_STR("agent", c->peer.agent), F_STR("key", key.key_id), F_STR("why", "signature"));

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "service/service_metrics.h"
 #include "service/service_thread.h"
 
+#define MAPPED_FROM_BYTES (256 << 10) /* pieces of memory that go back to the system when they are freed */
 #define DRAIN_MS 12000 /* for requests that are open at SIGTERM, */
 #define LEAVE_MS 2000  /* and then for their answers to leave */
 #define DRAIN_CHECK_MS 20
@@ -332,6 +334,10 @@ int service_run(const char *conf_path)
 
 	log_init("pta-service", LOG_INFO);
 	sdnotify_init();
+#ifdef M_MMAP_THRESHOLD
+	/* Each change of the registry makes a new copy of it and drops an old one. glibc would learn from that to keep such pieces. */
+	mallopt(M_MMAP_THRESHOLD, MAPPED_FROM_BYTES);
+#endif
 	if (load_first(conf_path, &service.conf) < 0)
 		return CLI_CONFIG;
 	log_set_level(log_level_from_index(service.conf->log.level));

@@ -61,6 +61,15 @@ static void handle_who(struct httpd_request *request, void *arg)
 	httpd_reply(request, 200, name, strlen(name));
 }
 
+static void handle_forget(struct httpd_request *request, void *arg)
+{
+	(void)arg;
+	assert_non_null(httpd_peer_certificate(request));
+	httpd_peer_certificate_forget(request);
+	assert_null(httpd_peer_certificate(request));
+	httpd_reply(request, 200, NULL, 0);
+}
+
 static void handle_echo(struct httpd_request *request, void *arg)
 {
 	size_t len;
@@ -80,6 +89,7 @@ static void handle_park(struct httpd_request *request, void *arg)
 
 static const struct httpd_route routes[] = {
 	{.method = "GET", .path = "/who", .handler = handle_who},
+	{.method = "GET", .path = "/forget", .handler = handle_forget},
 	{.method = "POST", .path = "/echo", .handler = handle_echo, .max_body = 1 << 20},
 	{.method = "GET", .path = "/park", .handler = handle_park},
 	{0},
@@ -193,6 +203,31 @@ static void client_certificate_is_shown(void **state)
 	assert_int_equal(peer_response(&f.peer, &body), 200);
 	assert_string_equal(body, "localhost");
 	SSL_CTX_free(ctx);
+}
+
+static void a_connection_goes_on_without_its_certificate(void **state)
+{
+	const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+	const char *body;
+
+	(void)state;
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(versions); i++) {
+		SSL_CTX *ctx = test_client_ctx(true);
+
+		SSL_CTX_set_max_proto_version(ctx, versions[i]);
+		peer_connect(&f.peer, f.base, "127.0.0.1", httpd_port(f.httpd), ctx);
+		peer_say(&f.peer, GET("/forget"));
+		assert_int_equal(peer_response(&f.peer, &body), 200);
+		if (versions[i] == TLS1_3_VERSION)
+			assert_int_equal(SSL_key_update(f.peer.ssl, SSL_KEY_UPDATE_REQUESTED), 1);
+		for (int n = 0; n < 2; n++) {
+			peer_say(&f.peer, GET("/who"));
+			assert_int_equal(peer_response(&f.peer, &body), 200);
+			assert_string_equal(body, "nobody");
+		}
+		peer_close(&f.peer);
+		SSL_CTX_free(ctx);
+	}
 }
 
 static void a_renewed_context_serves_new_connections(void **state)
@@ -426,6 +461,7 @@ int main(void)
 		T(requests_are_answered_over_tls),
 		T(large_bodies_go_through),
 		T(client_certificate_is_shown),
+		T(a_connection_goes_on_without_its_certificate),
 		T(a_renewed_context_serves_new_connections),
 		T(plain_http_gets_no_http),
 		T(without_memory_for_tls_nothing_is_spoken_in_the_clear),
