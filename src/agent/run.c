@@ -130,6 +130,7 @@ static int reload(struct run *run, struct err *err)
 	log_set_level(log_level_from_index(next->log.level));
 	agent_conf_unref(run->conf);
 	run->conf = agent_conf_ref(next);
+	run->dir.path = run->conf->agent.state_dir; /* it was the old one's */
 	return 0;
 }
 

@@ -32,6 +32,20 @@ def test_agent_reloads_a_good_configuration(service, agent):
     assert works(service)
 
 
+def test_agent_reloads_when_the_configuration_before_is_gone(service, agent):
+    """A section has threads of its own: they end with it, and then nothing of that configuration is left."""
+    def threads():
+        return len(os.listdir(f"/proc/{agent.daemon.pid}/task"))
+
+    assert works(service)
+    alone = threads()
+    for _ in range(3):
+        agent.reload()
+        assert works(service)
+        until(lambda: threads() <= alone, "the end of the old section")
+    assert not agent.events("config.refused")
+
+
 def test_agent_keeps_the_old_configuration_when_the_new_one_is_bad(service, agent):
     agent.write(**{f"directory {slapd_bed.DOMAIN}": {"conections": 3, "tls": "perhaps"}})
     seen = len(agent.daemon.log.lines)
