@@ -27,7 +27,7 @@ suffix "{base}"
 directory {folder}/db
 maxsize 268435456
 dbnosync
-index objectClass eq
+index objectClass,uid eq
 """
 
 
