@@ -11,13 +11,24 @@
 #include "agent/keyring.h"
 #include "agent/queue_client.h"
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "wire/expiry.h"
 
 /* An answer must leave this long before the service gives up waiting: the way back, and a repeated post. */
 #define MARGIN_MS 250
 /* A beat older than this many turns means that the queue thread hangs. */
 #define DEAD_TURNS 10
+/* Beside the connections to controllers: the service, files, control socket, metrics. */
+#define OWN_DESCRIPTORS 128
+
+/* Labels of verdicts: the section's method, or none where no section was asked. */
+#define NO_METHOD (DIRECTORY_KERBEROS + 1)
+#define METHODS (NO_METHOD + 1)
+
+enum { OWN_CERTIFICATE, CA_CERTIFICATE, CERTIFICATES };
+static const char *const certificate_names[CERTIFICATES] = {"agent", "ca"};
 
 struct agent {
 	struct queue_client *queue;
@@ -25,8 +36,10 @@ struct agent {
 	atomic_uint jobs;
 	struct directories *retired; /* main thread: replaced by a reload, jobs still inside */
 	uint64_t started_ms;	     /* wall clock */
-	struct metric_series *verdicts[VERDICT_CODES], *reasons[REASON_CODES], *declined[REASON_CODES];
+	struct metric_series *verdicts[METHODS][VERDICT_CODES], *reasons[REASON_CODES], *declined[REASON_CODES];
 	struct metric_series *took, *directory_took, *in_flight;
+	struct metric_series *limit, *capacity, *connected, *polls, *credit, *expires[CERTIFICATES];
+	struct expiry_watch watches[CERTIFICATES]; /* main thread */
 
 	pthread_mutex_t lock; /* guards current: the queue thread counts a job into it while the main thread may replace it */
 	struct directories *current;
@@ -39,6 +52,7 @@ struct agent_job {
 	struct directories *set; /* counted; NULL: none yet */
 	struct envelope_head head;
 	uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN];
+	int method; /* of the section that it went to */
 	uint64_t started_us;
 };
 
@@ -86,7 +100,7 @@ static void audit(const struct agent_job *job, const struct verdict *v)
 	uint64_t took_us = clock_mono_us() - job->started_us;
 	const struct agent *agent = job->agent;
 
-	metric_add(agent->verdicts[v->code < VERDICT_CODES ? v->code : VERDICT_UNAVAILABLE], 1);
+	metric_add(agent->verdicts[job->method][v->code < VERDICT_CODES ? v->code : VERDICT_UNAVAILABLE], 1);
 	if (v->code == VERDICT_UNAVAILABLE && v->reason < REASON_CODES)
 		metric_add(agent->reasons[v->reason], 1);
 	metric_observe_us(agent->took, took_us);
@@ -220,6 +234,7 @@ static void start(struct agent_job *job, const struct message_request *m, uint64
 		decline(job, REASON_NOT_CONFIGURED, err.text);
 		return;
 	}
+	job->method = validator->conf->method;
 	job->job.deadline_us = deadline_of(&job->head, service_ms, job->started_us);
 	r = validator_start(validator, &job->job);
 	if (r < 0)
@@ -236,6 +251,7 @@ static void on_request(void *arg, const struct envelope_head *head, const struct
 		return;
 	}
 	job->agent = agent;
+	job->method = NO_METHOD;
 	job->head = *head;
 	job->started_us = clock_mono_us();
 	job->job.done = job_finished;
@@ -271,13 +287,16 @@ static unsigned room(void *arg, unsigned *busy)
 
 static void make_metrics(struct agent *agent)
 {
-	static const char *const by_verdict[] = {"verdict", NULL}, *const by_reason[] = {"reason", NULL};
-	struct metric *verdicts = metric_new(METRIC_COUNTER, "pta_agent_verdicts_total", "Requests answered, by verdict.", by_verdict);
+	static const char *const by_verdict[] = {"verdict", "method", NULL}, *const by_reason[] = {"reason", NULL},
+				 *const by_what[] = {"what", NULL}, *const by_version[] = {"version", NULL};
+	struct metric *verdicts = metric_new(METRIC_COUNTER, "pta_agent_verdicts_total", "Requests that came to a verdict, by it and by the method of the directory's section.", by_verdict);
 	struct metric *reasons = metric_new(METRIC_COUNTER, "pta_agent_unavailable_total", "Requests that ended unavailable, by reason.", by_reason);
 	struct metric *declined = metric_new(METRIC_COUNTER, "pta_agent_declined_total", "Requests given back without asking a directory, by reason.", by_reason);
 
-	for (unsigned i = 0; i < VERDICT_CODES; i++)
-		agent->verdicts[i] = metric_at(verdicts, (const char *[]){verdict_name((enum verdict_code)i), NULL});
+	for (int method = 0; method < METHODS; method++)
+		for (unsigned i = 0; i < VERDICT_CODES; i++)
+			agent->verdicts[method][i] = metric_at(
+				verdicts, (const char *[]){verdict_name((enum verdict_code)i), method == NO_METHOD ? "none" : directory_method_name(method), NULL});
 	for (unsigned i = 0; i < REASON_CODES; i++) {
 		agent->reasons[i] = metric_at(reasons, (const char *[]){verdict_reason_name((enum verdict_reason)i), NULL});
 		agent->declined[i] = metric_at(declined, (const char *[]){verdict_reason_name((enum verdict_reason)i), NULL});
@@ -285,6 +304,25 @@ static void make_metrics(struct agent *agent)
 	agent->took = metric_at(metric_new(METRIC_HISTOGRAM, "pta_agent_request_seconds", "From taking a request to its verdict.", NULL), NULL);
 	agent->directory_took = metric_at(metric_new(METRIC_HISTOGRAM, "pta_agent_directory_seconds", "From sending a bind to the controller's answer.", NULL), NULL);
 	agent->in_flight = metric_at(metric_new(METRIC_GAUGE, "pta_agent_requests", "Requests being worked on.", NULL), NULL);
+	agent->limit = metric_at(metric_new(METRIC_GAUGE, "pta_agent_requests_limit", "Requests that may be worked on at a time; more are declined.", NULL), NULL);
+	agent->capacity = metric_at(metric_new(METRIC_GAUGE, "pta_agent_requests_free", "Further requests that would start at once.", NULL), NULL);
+	agent->connected = metric_at(metric_new(METRIC_GAUGE, "pta_agent_connected", "1 while the service answers this agent.", NULL), NULL);
+	agent->polls = metric_at(metric_new(METRIC_GAUGE, "pta_agent_polls_parked", "Polls that wait at the service.", NULL), NULL);
+	agent->credit = metric_at(metric_new(METRIC_GAUGE, "pta_agent_polls_credit", "Requests that those polls ask for.", NULL), NULL);
+	for (int i = 0; i < CERTIFICATES; i++)
+		agent->expires[i] = metric_at(metric_new(METRIC_GAUGE, "pta_agent_certificate_expiry_timestamp_seconds",
+						      "When the agent's certificate and the service's CA expire.", by_what),
+			(const char *[]){certificate_names[i], NULL});
+	metric_set(metric_at(metric_new(METRIC_GAUGE, "pta_agent_build_info", "1, with the version.", by_version), (const char *[]){PACKAGE_VERSION, NULL}), 1);
+}
+
+/* Two for each connection: its successor is made while it lives. With too few it reaches fewer controllers at a time. */
+static void raise_descriptors(const struct directories *set)
+{
+	struct err err;
+
+	if (descriptors_raise(directories_limit(set) + OWN_DESCRIPTORS, "connections", &err) < 0)
+		log_event(LOG_WARNING, "agent.few_descriptors", F_STR("error", err.text));
 }
 
 int agent_new(struct agent_conf *conf, struct identity *identity, const struct identity_dir *dir, struct agent **out, struct err *err)
@@ -309,6 +347,8 @@ int agent_new(struct agent_conf *conf, struct identity *identity, const struct i
 		r = queue_client_new(conf, identity, dir, agent->keyring, &handler, &agent->queue, err);
 	if (r < 0)
 		identity_free(identity);
+	if (r == 0)
+		raise_descriptors(agent->current);
 	if (r == 0)
 		r = queue_client_start(agent->queue, err);
 	if (r < 0) {
@@ -361,6 +401,7 @@ int agent_reload(struct agent *agent, struct agent_conf *conf, struct identity *
 		identity_free(identity);
 		return r;
 	}
+	raise_descriptors(next);
 	pthread_mutex_lock(&agent->lock);
 	before = agent->current;
 	agent->current = next;
@@ -371,9 +412,23 @@ int agent_reload(struct agent *agent, struct agent_conf *conf, struct identity *
 	return 0;
 }
 
+/* By the service's clock, where it is known: that is the one that counts. */
+static void look_at_certificates(struct agent *agent)
+{
+	struct queue_status q;
+	uint64_t now_ms;
+
+	queue_client_status(agent->queue, &q);
+	now_ms = clock_wall_ms() + (uint64_t)(q.clock_known ? q.clock_offset_ms : 0);
+	expiry_watch(&agent->watches[OWN_CERTIFICATE], certificate_names[OWN_CERTIFICATE], q.agent, q.not_before_ms, q.not_after_ms, now_ms);
+	expiry_watch(&agent->watches[CA_CERTIFICATE], certificate_names[CA_CERTIFICATE], q.service, q.ca_not_before_ms, q.ca_not_after_ms, now_ms);
+}
+
 void agent_tick(struct agent *agent)
 {
 	struct directories **link = &agent->retired;
+
+	look_at_certificates(agent);
 
 	while (*link) {
 		struct directories *set = *link;
@@ -396,6 +451,21 @@ void agent_renew(struct agent *agent)
 bool agent_alive(const struct agent *agent)
 {
 	return clock_mono_us() - queue_client_beat_us(agent->queue) < (uint64_t)DEAD_TURNS * QUEUE_TURN_MS * 1000;
+}
+
+void agent_metrics(struct agent *agent, struct buf *out)
+{
+	struct queue_status q;
+
+	queue_client_status(agent->queue, &q);
+	metric_set(agent->connected, q.state == QUEUE_CONNECTED);
+	metric_set(agent->polls, q.polls);
+	metric_set(agent->credit, q.credit);
+	metric_set(agent->limit, directories_limit(agent->current)); /* replaced by this thread only */
+	metric_set(agent->capacity, directories_capacity(agent->current));
+	metric_set(agent->expires[OWN_CERTIFICATE], (int64_t)(q.not_after_ms / 1000));
+	metric_set(agent->expires[CA_CERTIFICATE], (int64_t)(q.ca_not_after_ms / 1000));
+	metrics_render(out);
 }
 
 bool agent_ready(struct agent *agent, char why[128])
@@ -430,7 +500,15 @@ static void put_time(struct json_writer *w, const char *key, uint64_t wall_ms)
 	json_put_string(w, key, wall_ms ? text : NULL);
 }
 
-static void put_queue(const struct queue_status *q, struct json_writer *w)
+/* Which certificates were warned of; NULL: none. */
+static const char *expiring(const struct agent *agent)
+{
+	bool own = agent->watches[OWN_CERTIFICATE].told != EXPIRY_FAR, ca = agent->watches[CA_CERTIFICATE].told != EXPIRY_FAR;
+
+	return own && ca ? "agent, ca" : own ? "agent" : ca ? "ca" : NULL;
+}
+
+static void put_queue(const struct agent *agent, const struct queue_status *q, struct json_writer *w)
 {
 	json_put_object(w, "service");
 	json_put_string(w, "url", q->service);
@@ -449,6 +527,8 @@ static void put_queue(const struct queue_status *q, struct json_writer *w)
 	json_put_uint(w, "renewals_tried", q->renewals_tried);
 	json_put_uint(w, "renewals_done", q->renewals_done);
 	json_put_string(w, "renewal_error", q->renewal_error);
+	put_time(w, "ca_not_after", q->ca_not_after_ms);
+	json_put_string(w, "expiring", expiring(agent));
 	json_end_object(w);
 }
 
@@ -466,7 +546,7 @@ void agent_status(struct agent *agent, struct buf *out)
 	json_put_string(&w, "version", PACKAGE_VERSION);
 	json_put_string(&w, "instance", q.instance);
 	put_time(&w, "started", agent->started_ms);
-	put_queue(&q, &w);
+	put_queue(agent, &q, &w);
 	json_put_object(&w, "requests");
 	json_put_uint(&w, "in_work", atomic_load(&agent->jobs));
 	for (unsigned i = 0; i < REASON_CODES; i++)
@@ -474,7 +554,9 @@ void agent_status(struct agent *agent, struct buf *out)
 	json_put_uint(&w, "declined", declined);
 	json_put_object(&w, "verdicts");
 	for (unsigned i = 0; i < VERDICT_CODES; i++) {
-		value = metric_value(agent->verdicts[i]);
+		value = 0;
+		for (int method = 0; method < METHODS; method++)
+			value += metric_value(agent->verdicts[method][i]);
 		if (value)
 			json_put_uint(&w, verdict_name((enum verdict_code)i), value);
 	}

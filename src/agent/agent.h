@@ -24,10 +24,12 @@ void agent_free(struct agent *agent); /* drained; NULL is allowed */
 
 /* Moves over to another configuration; jobs in flight keep theirs. On error nothing changed. Takes the identity in any case. */
 PTA_MUST_CHECK int agent_reload(struct agent *agent, struct agent_conf *conf, struct identity *identity, struct err *err);
-/* Once a second: lets go of what a reload left behind. */
+/* Once a second: lets go of what a reload left behind, and warns of certificates that expire. */
 void agent_tick(struct agent *agent);
 
 void agent_renew(struct agent *agent);
+/* Prometheus text of the whole process, as of now. */
+void agent_metrics(struct agent *agent, struct buf *out);
 /* {"state":…}: everything for `pta-agent status`. */
 void agent_status(struct agent *agent, struct buf *out);
 /* Connected, and every domain has a controller that answers. why (may be NULL) says what is missing. */

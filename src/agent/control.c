@@ -63,9 +63,13 @@ static void post_renew(struct httpd_request *request, void *arg)
 static void get_metrics(struct httpd_request *request, void *arg)
 {
 	struct buf out = BUF_INIT(METRICS_LIMIT);
+	struct control *control = arg;
 
-	(void)arg;
-	metrics_render(&out);
+	/* While it drains, what some numbers are asked of goes: they stay as they were. */
+	if (control->draining)
+		metrics_render(&out);
+	else
+		agent_metrics(control->agent, &out);
 	if (buf_ok(&out))
 		httpd_reply_type(request, 200, "text/plain; version=0.0.4", out.data, out.len);
 	else

@@ -10,6 +10,7 @@
 #include "agent/enroll.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "wire/pki.h"
 
 /* Parked polls are let go this long after the beginning of a drain. */
 #define DRAIN_POLLS_MS 500
@@ -141,7 +142,9 @@ void queue_use_identity(struct queue_client *q, struct identity *identity)
 	memcpy(q->status.agent, identity->agent, sizeof(q->status.agent));
 	memcpy(q->status.tenant, identity->tenant, sizeof(q->status.tenant));
 	memcpy(q->status.group, identity->group, sizeof(q->status.group));
+	q->status.not_before_ms = identity->not_before_ms;
 	q->status.not_after_ms = identity->not_after_ms;
+	pki_validity(identity->ca, &q->status.ca_not_before_ms, &q->status.ca_not_after_ms);
 	q->status.renew_at_ms = q->renew_at_ms;
 	pthread_mutex_unlock(&q->lock);
 }

@@ -52,7 +52,8 @@ struct queue_status {
 	char instance[RANDOM_ID_LEN + 1];
 	char service[LIMIT_DOMAIN + 1];
 	char agent[LIMIT_ID + 1], tenant[LIMIT_TENANT + 1], group[LIMIT_ID + 1];
-	uint64_t not_after_ms, renew_at_ms;
+	uint64_t not_before_ms, not_after_ms, renew_at_ms;
+	uint64_t ca_not_before_ms, ca_not_after_ms; /* of the service's CA */
 	uint64_t renewals_tried, renewals_done;
 	char renewal_error[512];
 	unsigned polls, credit; /* parked polls, and what they ask for */

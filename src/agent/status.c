@@ -46,6 +46,10 @@ static void print_certificate(struct json_object *certificate)
 
 	json_fields_begin(&f, certificate, NULL);
 	printf("certificate  until %s, renewed from %s on\n", text_of(&f, "not_after"), text_of(&f, "renew_at"));
+	printf("CA           until %s\n", text_of(&f, "ca_not_after"));
+	error = text_of(&f, "expiring");
+	if (error[0])
+		printf("             expires soon: %s\n", error);
 	error = text_of(&f, "renewal_error");
 	if (error[0])
 		printf("             the last renewal failed: %s\n", error);

@@ -15,20 +15,37 @@ static size_t take(char *data, size_t size, size_t n, void *arg)
 	return out->failed ? 0 : size * n;
 }
 
-/* libcurl says "could not connect" for each of these; whoever typed the command needs to know which. */
-static int why_not(const char *socket_path, struct err *err)
+/* 0 or connect()'s errno; ENAMETOOLONG for a path that no socket can have. */
+static int try_connect(const char *socket_path)
 {
 	struct sockaddr_un sun = {.sun_family = AF_UNIX};
 	int fd, error;
 
 	if (strlen(socket_path) >= sizeof(sun.sun_path))
-		return err_set(err, -PTA_EINVAL, "%s: a socket's path has at most %zu bytes", socket_path, sizeof(sun.sun_path) - 1);
+		return ENAMETOOLONG;
 	memcpy(sun.sun_path, socket_path, strlen(socket_path) + 1);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
-		return err_set_errno(err, -PTA_EIO, errno, "%s: socket", socket_path);
+		return errno;
 	error = connect(fd, (const struct sockaddr *)&sun, sizeof(sun)) < 0 ? errno : 0;
 	close(fd);
+	return error;
+}
+
+bool control_listens(const char *socket_path)
+{
+	int error = try_connect(socket_path);
+
+	return error != ENOENT && error != ECONNREFUSED && error != ENAMETOOLONG;
+}
+
+/* libcurl says "could not connect" for each of these; whoever typed the command needs to know which. */
+static int why_not(const char *socket_path, struct err *err)
+{
+	int error = try_connect(socket_path);
+
+	if (error == ENAMETOOLONG)
+		return err_set(err, -PTA_EINVAL, "%s: a socket's path has at most %zu bytes", socket_path, sizeof(((struct sockaddr_un *)0)->sun_path) - 1);
 	if (error == EACCES || error == EPERM)
 		return err_set(err, -PTA_EPERM, "%s: permission denied; run this as root or as the daemon's user", socket_path);
 	if (error == ENOENT || error == ECONNREFUSED)

@@ -2,6 +2,8 @@
 #ifndef PTA_BASE_CONTROL_CLIENT_H
 #define PTA_BASE_CONTROL_CLIENT_H
 
+#include <stdbool.h>
+
 #include "base/buf.h"
 #include "base/err.h"
 
@@ -10,5 +12,8 @@
  * -PTA_EPERM: the socket may not be opened by this user. */
 PTA_MUST_CHECK int control_call(const char *socket_path, const char *method, const char *path, const void *body, size_t len, unsigned timeout_ms, int *status,
 				struct buf *out, struct err *err);
+
+/* Somebody holds this socket; also when this user may not ask, or it is too busy. */
+bool control_listens(const char *socket_path);
 
 #endif

@@ -9,7 +9,7 @@ _Static_assert(DC_METRICS_OUTCOMES == DC_OUTCOMES, "one series for each outcome"
 static const char *const outcome_names[] = {[DC_ANSWERED] = "answered", [DC_LOST] = "lost", [DC_TIMED_OUT] = "timed_out", [DC_BUSY] = "busy"};
 
 static const char *const by_dc[] = {"directory", "dc", NULL}, *const by_outcome[] = {"directory", "dc", "outcome", NULL},
-			 *const by_site[] = {"directory", "dc", "site", NULL};
+			 *const by_site[] = {"directory", "dc", "site", NULL}, *const by_state[] = {"directory", "dc", "state", NULL};
 
 static struct metric *up_metric(void)
 {
@@ -36,6 +36,11 @@ static struct metric *binds_metric(void)
 	return metric_new(METRIC_COUNTER, "pta_directory_binds_total", "Passwords sent to domain controllers, by how that ended", by_outcome);
 }
 
+static struct metric *breaker_metric(void)
+{
+	return metric_new(METRIC_COUNTER, "pta_directory_breaker_changes_total", "Changes of the domain controller's breaker, by its new state", by_state);
+}
+
 void dc_metrics_make(struct dc_metrics *m, const char *directory, const char *dc, const char *site)
 {
 	struct dc_metrics before = *m;
@@ -49,6 +54,8 @@ void dc_metrics_make(struct dc_metrics *m, const char *directory, const char *dc
 	m->seconds = metric_at(seconds_metric(), (const char *[]){directory, dc});
 	m->connected = metric_at(connects_metric(), (const char *[]){directory, dc, "connected"});
 	m->failed = metric_at(connects_metric(), (const char *[]){directory, dc, "failed"});
+	m->opened = metric_at(breaker_metric(), (const char *[]){directory, dc, "open"});
+	m->closed = metric_at(breaker_metric(), (const char *[]){directory, dc, "closed"});
 	for (unsigned i = 0; i < DC_OUTCOMES; i++)
 		m->outcomes[i] = metric_at(binds_metric(), (const char *[]){directory, dc, outcome_names[i]});
 	/* After the new ones: series that are the same go on counting. */
@@ -66,13 +73,22 @@ void dc_metrics_forget(struct dc_metrics *m)
 	metric_forget(connects_metric(), (const char *[]){m->directory, m->dc, "failed"});
 	for (unsigned i = 0; i < DC_OUTCOMES; i++)
 		metric_forget(binds_metric(), (const char *[]){m->directory, m->dc, outcome_names[i]});
+	metric_forget(breaker_metric(), (const char *[]){m->directory, m->dc, "open"});
+	metric_forget(breaker_metric(), (const char *[]){m->directory, m->dc, "closed"});
 	m->up = NULL;
+	m->breaker = DC_BREAKER_NEW;
 }
 
 void dc_metrics_up(struct dc_metrics *m, bool up)
 {
-	if (m->up)
-		metric_set(m->up, up);
+	if (!m->up)
+		return;
+	metric_set(m->up, up);
+	if (up && m->breaker == DC_BREAKER_OPEN)
+		metric_add(m->closed, 1);
+	else if (!up && m->breaker != DC_BREAKER_OPEN)
+		metric_add(m->opened, 1);
+	m->breaker = up ? DC_BREAKER_CLOSED : DC_BREAKER_OPEN;
 }
 
 void dc_metrics_connected(struct dc_metrics *m, bool connected)

@@ -1,5 +1,7 @@
 #include "service/admin.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -135,6 +137,22 @@ static void put_registry(struct json_writer *w, const struct registry_snapshot *
 	json_put_uint(w, "agents", agents);
 }
 
+static void put_certificates(struct json_writer *w, const struct certificates *certificates)
+{
+	char expiring[128] = "";
+
+	json_put_object(w, "certificates_until");
+	for (int i = 0; i < CERTIFICATE_KINDS; i++) {
+		size_t len = strlen(expiring);
+
+		admin_put_time(w, certificate_names[i], certificates->of[i].until_ms);
+		if (certificates->of[i].stage != EXPIRY_FAR)
+			snprintf(expiring + len, sizeof(expiring) - len, "%s%s", len ? ", " : "", certificate_names[i]);
+	}
+	json_end_object(w);
+	json_put_string(w, "certificates_expiring", expiring[0] ? expiring : NULL);
+}
+
 static void status(struct httpd_request *request, void *arg)
 {
 	struct buf body PTA_CLEANUP(buf_done) = BUF_INIT(REPLY_LIMIT);
@@ -165,6 +183,8 @@ static void status(struct httpd_request *request, void *arg)
 	json_put_uint(&w, "rehandouts", counts.rehandouts);
 	json_put_uint(&w, "lost", counts.lost);
 	json_put_uint(&w, "secret_bytes", secret_arena_used());
+	service_look_at_certificates(service);
+	put_certificates(&w, &service->certificates);
 	json_end_object(&w);
 	admin_reply(request, &body);
 }

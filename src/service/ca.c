@@ -12,9 +12,6 @@
 #include "service/ca_server.h"
 #include "wire/pki.h"
 
-#define KEY_FILE "ca.key"
-#define CERTIFICATE_FILE "ca.crt"
-#define KEY_LIMIT 16384
 #define CHAIN_LIMIT 131072
 
 struct ca {
@@ -26,7 +23,7 @@ struct ca {
 
 static int paths(const char *state_dir, char key[PATH_MAX], char cert[PATH_MAX], struct err *err)
 {
-	if (file_path(key, PATH_MAX, state_dir, KEY_FILE) < 0 || file_path(cert, PATH_MAX, state_dir, CERTIFICATE_FILE) < 0)
+	if (file_path(key, PATH_MAX, state_dir, CA_KEY_FILE) < 0 || file_path(cert, PATH_MAX, state_dir, CA_CERTIFICATE_FILE) < 0)
 		return err_set(err, -PTA_ETOOBIG, "the path %s is too long", state_dir);
 	return 0;
 }
@@ -56,7 +53,7 @@ int ca_create(const char *state_dir, uid_t uid, gid_t gid, struct err *err)
 {
 	EVP_PKEY *key PTA_CLEANUP(pki_key_freep) = NULL;
 	X509 *cert PTA_CLEANUP(pki_cert_freep) = NULL;
-	struct buf key_pem PTA_CLEANUP(buf_done) = BUF_INIT_WIPED(KEY_LIMIT), cert_pem PTA_CLEANUP(buf_done) = BUF_INIT(LIMIT_CERTIFICATE);
+	struct buf key_pem PTA_CLEANUP(buf_done) = BUF_INIT_WIPED(CA_KEY_LIMIT), cert_pem PTA_CLEANUP(buf_done) = BUF_INIT(LIMIT_CERTIFICATE);
 	char key_path[PATH_MAX], cert_path[PATH_MAX];
 	int r;
 
@@ -83,7 +80,7 @@ static int key_load(const char *path, EVP_PKEY **out, bool allow_shared, struct 
 	struct secret *pem PTA_CLEANUP(secret_freep) = NULL;
 	int r;
 
-	r = file_read_secret(path, KEY_LIMIT, allow_shared, &pem, err);
+	r = file_read_secret(path, CA_KEY_LIMIT, allow_shared, &pem, err);
 	if (r < 0)
 		return r;
 	r = pki_key_from_pem(secret_bytes(pem), secret_len(pem), out, err);
@@ -155,6 +152,11 @@ void ca_free(struct ca *ca)
 	pki_cert_freep(&ca->cert);
 	OPENSSL_free(ca->der);
 	free(ca);
+}
+
+void ca_validity(const struct ca *ca, uint64_t *from_ms, uint64_t *until_ms)
+{
+	pki_validity(ca->cert, from_ms, until_ms);
 }
 
 const uint8_t *ca_der(const struct ca *ca, size_t *len)

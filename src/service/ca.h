@@ -12,12 +12,19 @@
 #include "base/ini_conf.h"
 #include "wire/limits.h"
 
+/* In state_dir; the key is PEM of at most so many bytes. */
+#define CA_KEY_FILE "ca.key"
+#define CA_CERTIFICATE_FILE "ca.crt"
+#define CA_KEY_LIMIT 16384
+
 struct ca;
 
 /* For `init`: -PTA_EEXIST when there is one. */
 PTA_MUST_CHECK int ca_create(const char *state_dir, uid_t uid, gid_t gid, struct err *err);
 PTA_MUST_CHECK int ca_open(const char *state_dir, struct ca **out, struct err *err);
 void ca_free(struct ca *ca);
+/* The CA's own certificate; wall clock. */
+void ca_validity(const struct ca *ca, uint64_t *from_ms, uint64_t *until_ms);
 /* The CA's certificate in DER, for tokens; borrowed. */
 const uint8_t *ca_der(const struct ca *ca, size_t *len);
 

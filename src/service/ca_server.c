@@ -127,6 +127,21 @@ static void make_index(void)
 	ex_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, free_with_ctx);
 }
 
+void ca_server_validity(SSL_CTX *ctx, uint64_t *from_ms, uint64_t *until_ms)
+{
+	struct server *server = ex_index < 0 ? NULL : SSL_CTX_get_ex_data(ctx, ex_index);
+
+	if (!server) {
+		pki_validity(SSL_CTX_get0_certificate(ctx), from_ms, until_ms);
+		return;
+	}
+	pthread_mutex_lock(&server->lock);
+	if (clock_wall_ms() >= server->renew_ms)
+		renew(server);
+	pki_validity(server->cert, from_ms, until_ms);
+	pthread_mutex_unlock(&server->lock);
+}
+
 int ca_server_ctx(X509 *ca, EVP_PKEY *ca_key, const struct conf_list *names, X509 *client_ca, SSL_CTX **out, struct err *err)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;

@@ -4,6 +4,7 @@
 #define PTA_SERVICE_CA_SERVER_H
 
 #include <openssl/ssl.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/ini_conf.h"
@@ -12,5 +13,8 @@
 
 /* ca and ca_key are referenced, names copied. client_ca as in pki_server_ctx(). */
 PTA_MUST_CHECK int ca_server_ctx(X509 *ca, EVP_PKEY *ca_key, const struct conf_list *names, X509 *client_ca, SSL_CTX **out, struct err *err);
+
+/* The certificate that the next handshake of a listener's context gets, of ca_server_ctx() or not: renewed first where that is due. Wall clock. */
+void ca_server_validity(SSL_CTX *ctx, uint64_t *from_ms, uint64_t *until_ms);
 
 #endif

@@ -45,6 +45,8 @@ struct app_options {
 
 int command_run(void *options, char **args, int nargs);
 int command_init(void *options, char **args, int nargs);
+int command_backup(void *options, char **args, int nargs);
+int command_restore(void *options, char **args, int nargs);
 int command_status(void *options, char **args, int nargs);
 int command_signin(void *options, char **args, int nargs);
 int command_domain_add(void *options, char **args, int nargs);

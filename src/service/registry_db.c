@@ -183,10 +183,10 @@ int db_column_text(struct registry_db *db, sqlite3_stmt *stmt, int column, char 
 	return 0;
 }
 
-static int user_version(struct registry_db *db, int *version, struct err *err)
+int registry_db_version(struct registry_db *db, int *version, struct err *err)
 {
 	sqlite3_stmt *stmt PTA_CLEANUP(db_finalizep) = NULL;
-	int r;
+	int r, found;
 
 	r = db_prepare(db, "PRAGMA user_version", NULL, &stmt, err);
 	if (r < 0)
@@ -194,7 +194,14 @@ static int user_version(struct registry_db *db, int *version, struct err *err)
 	r = db_step(db, stmt, err);
 	if (r < 0)
 		return r;
-	*version = sqlite3_column_int(stmt, 0);
+	found = sqlite3_column_int(stmt, 0);
+	if (found < 1)
+		return err_set(err, -PTA_EINVAL, "%s is no registry of pta-service", db->path);
+	if (found > SCHEMA_VERSION)
+		return err_set(err, -PTA_EINVAL, "the registry %s has schema version %d, this pta-service knows up to %d: install the newer version again", db->path,
+			found, SCHEMA_VERSION);
+	if (version)
+		*version = found;
 	return 0;
 }
 
@@ -203,34 +210,33 @@ static int script(struct registry_db *db, const char *sql, struct err *err)
 	return sqlite3_exec(db->sql, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : db_error(db, "running a script", err);
 }
 
-static int migrate_step(struct registry_db *db, int from, struct err *err)
+int registry_db_migrate(struct registry_db *db, const char *const *steps, int from, int to, struct err *err)
 {
 	char set[64];
 	int r;
 
-	r = script(db, migrations[from], err);
+	if (from >= to)
+		return 0;
+	r = script(db, "BEGIN IMMEDIATE", err);
 	if (r < 0)
 		return r;
-	snprintf(set, sizeof(set), "PRAGMA user_version = %d", from + 1);
-	return script(db, set, err);
+	for (int i = from; i < to && r == 0; i++)
+		r = script(db, steps[i], err);
+	snprintf(set, sizeof(set), "PRAGMA user_version = %d", to);
+	if (r == 0)
+		r = script(db, set, err);
+	if (r == 0)
+		r = script(db, "COMMIT", err);
+	if (r < 0 && !sqlite3_get_autocommit(db->sql))
+		sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
+	return r;
 }
 
-/* Each step in a transaction of its own: it is either whole or not there. */
-static int migrate(struct registry_db *db, int version, struct err *err)
+int registry_db_upgrade(struct registry_db *db, struct err *err)
 {
-	int r = 0;
+	int version, r = registry_db_version(db, &version, err);
 
-	for (; version < SCHEMA_VERSION && r == 0; version++) {
-		r = script(db, "BEGIN IMMEDIATE", err);
-		if (r < 0)
-			return r;
-		r = migrate_step(db, version, err);
-		if (r == 0)
-			r = script(db, "COMMIT", err);
-		if (r < 0 && !sqlite3_get_autocommit(db->sql))
-			sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
-	}
-	return r;
+	return r < 0 ? r : registry_db_migrate(db, migrations, version, SCHEMA_VERSION, err);
 }
 
 static int open_file(const char *path, struct registry_db **out, struct err *err)
@@ -276,7 +282,7 @@ int registry_db_create(const char *path, struct err *err)
 	close(fd);
 	r = open_file(path, &db, err);
 	if (r == 0) {
-		r = migrate(db, 0, err);
+		r = registry_db_migrate(db, migrations, 0, SCHEMA_VERSION, err);
 		registry_db_close(db);
 	}
 	if (r < 0)
@@ -287,21 +293,14 @@ int registry_db_create(const char *path, struct err *err)
 int registry_db_open(const char *path, struct registry_db **out, struct err *err)
 {
 	struct registry_db *db;
-	int version, r;
+	int r;
 
 	if (access(path, F_OK) && errno == ENOENT)
 		return err_set(err, -PTA_ENOENT, "there is no registry %s: make one with 'pta-service init'", path);
 	r = open_file(path, &db, err);
 	if (r < 0)
 		return r;
-	r = user_version(db, &version, err);
-	if (r == 0 && version == 0)
-		r = err_set(err, -PTA_EINVAL, "%s is no registry of pta-service", path);
-	else if (r == 0 && version > SCHEMA_VERSION)
-		r = err_set(err, -PTA_EINVAL, "the registry %s has schema version %d, this pta-service knows up to %d: install the newer version again", path,
-			version, SCHEMA_VERSION);
-	else if (r == 0)
-		r = migrate(db, version, err);
+	r = registry_db_upgrade(db, err);
 	if (r < 0) {
 		registry_db_close(db);
 		return r;

@@ -38,6 +38,13 @@ PTA_MUST_CHECK int db_exec(struct registry_db *db, const char *sql, const struct
 /* A text column; longer than it fits (only another program can have written it) is -PTA_ETOOBIG. NULL is "". */
 PTA_MUST_CHECK int db_column_text(struct registry_db *db, sqlite3_stmt *stmt, int column, char *out, size_t cap, struct err *err);
 
+/* -PTA_EINVAL with a text unless the schema's version is one that this program knows: 1 to the newest. version may be NULL. */
+PTA_MUST_CHECK int registry_db_version(struct registry_db *db, int *version, struct err *err);
+/* Checks that, and leads to the newest in one transaction. */
+PTA_MUST_CHECK int registry_db_upgrade(struct registry_db *db, struct err *err);
+/* steps[n] leads from version n to n + 1: from one to the other all in one transaction, or nothing is changed. */
+PTA_MUST_CHECK int registry_db_migrate(struct registry_db *db, const char *const *steps, int from, int to, struct err *err);
+
 /* Checks that may not be skipped, shared by the writing functions. */
 PTA_MUST_CHECK int registry_name_check(const char *what, const char *name, size_t max, struct err *err);
 /* "app-0123456789ab": short enough to be typed. */

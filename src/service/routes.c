@@ -67,7 +67,8 @@ void route_metrics(struct httpd_request *request, void *arg)
 	struct service_thread *thread = arg;
 	struct buf out = BUF_INIT(METRICS_MAX);
 
-	service_metrics_render(thread->service->dispatch, &out);
+	service_look_at_certificates(thread->service); /* metrics are thread 0's */
+	service_metrics_render(thread->service->dispatch, &thread->service->certificates, &out);
 	if (buf_ok(&out))
 		httpd_reply_type(request, 200, "text/plain; version=0.0.4", out.data, out.len);
 	else

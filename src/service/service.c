@@ -8,11 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cli.h"
 #include "base/clock.h"
+#include "base/descriptors.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/sdnotify.h"
@@ -23,6 +23,8 @@
 #define DRAIN_MS 12000 /* for requests that are open at SIGTERM, */
 #define LEAVE_MS 2000  /* and then for their answers to leave */
 #define DRAIN_CHECK_MS 20
+#define OWN_DESCRIPTORS 256 /* registry, control socket, metrics, event threads */
+#define LOOK_S 600 /* between two looks at the certificates */
 
 /* ---- signals ---- */
 
@@ -45,7 +47,7 @@ static void on_hup(evutil_socket_t fd, short what, void *arg)
 
 struct stop {
 	struct service *service;
-	struct event *term, *interrupt, *hup, *check, *watchdog;
+	struct event *term, *interrupt, *hup, *check, *watchdog, *look;
 	uint64_t until_us;
 	struct service_task *tasks; /* two per thread: drain, leave */
 };
@@ -98,6 +100,19 @@ static void drain_check(evutil_socket_t fd, short what, void *arg)
 		service_task_post(&service->threads[i], &stop->tasks[service->nthreads + i]);
 }
 
+void service_look_at_certificates(struct service *service)
+{
+	certificates_look(&service->certificates, service->ca, service_snapshot(&service->threads[0]));
+}
+
+/* The days of its thresholds may be hours. */
+static void look_at_certificates(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	service_look_at_certificates(arg);
+}
+
 static void ping_watchdog(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd;
@@ -110,6 +125,7 @@ static int stop_init(struct stop *stop, struct service *service, struct err *err
 {
 	struct event_base *base = service->threads[0].base;
 	uint32_t watchdog_ms = sdnotify_watchdog_ms();
+	const struct timeval look = {.tv_sec = LOOK_S};
 	const struct timeval watchdog = {.tv_sec = watchdog_ms / 1000, .tv_usec = watchdog_ms % 1000 * 1000};
 
 	stop->service = service;
@@ -118,14 +134,15 @@ static int stop_init(struct stop *stop, struct service *service, struct err *err
 	stop->hup = evsignal_new(base, SIGHUP, on_hup, service);
 	stop->check = event_new(base, -1, EV_PERSIST, drain_check, stop);
 	stop->watchdog = event_new(base, -1, EV_PERSIST, ping_watchdog, NULL);
+	stop->look = event_new(base, -1, EV_PERSIST, look_at_certificates, service);
 	stop->tasks = calloc((size_t)service->nthreads * 2, sizeof(*stop->tasks));
-	if (!stop->term || !stop->interrupt || !stop->hup || !stop->check || !stop->watchdog || !stop->tasks)
+	if (!stop->term || !stop->interrupt || !stop->hup || !stop->check || !stop->watchdog || !stop->look || !stop->tasks)
 		return err_set(err, -PTA_ENOMEM, "no memory for the signals");
 	for (unsigned i = 0; i < service->nthreads; i++) {
 		stop->tasks[i].run = drain_thread;
 		stop->tasks[service->nthreads + i].run = leave_thread;
 	}
-	if (event_add(stop->term, NULL) < 0 || event_add(stop->interrupt, NULL) < 0 || event_add(stop->hup, NULL) < 0 ||
+	if (event_add(stop->look, &look) < 0 || event_add(stop->term, NULL) < 0 || event_add(stop->interrupt, NULL) < 0 || event_add(stop->hup, NULL) < 0 ||
 		(watchdog_ms && event_add(stop->watchdog, &watchdog) < 0))
 		return err_set(err, -PTA_EIO, "the signals could not be set up");
 	return 0;
@@ -133,7 +150,7 @@ static int stop_init(struct stop *stop, struct service *service, struct err *err
 
 static void stop_done(struct stop *stop)
 {
-	struct event *events[] = {stop->term, stop->interrupt, stop->hup, stop->check, stop->watchdog};
+	struct event *events[] = {stop->term, stop->interrupt, stop->hup, stop->check, stop->watchdog, stop->look};
 
 	for (size_t i = 0; i < PTA_ARRAY_SIZE(events); i++)
 		if (events[i])
@@ -177,6 +194,7 @@ static int open_threads(struct service *service, struct err *err)
 
 	if (r < 0)
 		return r;
+	certificates_listeners(&service->certificates, signin, agent);
 	service->threads = calloc(service->conf->threads, sizeof(*service->threads));
 	if (!service->threads)
 		return err_set(err, -PTA_ENOMEM, "no memory for %u threads", service->conf->threads);
@@ -252,6 +270,7 @@ static int run_threads(struct service *service, struct stop *stop, struct err *e
 	unsigned started = start_threads(service);
 
 	if (started == service->nthreads) {
+		service_look_at_certificates(service);
 		log_event(LOG_NOTICE, "service.started", F_UINT("signin_port", httpd_port(service->threads[0].signin)),
 			F_UINT("agent_port", httpd_port(service->threads[0].agent)), F_UINT("threads", service->nthreads));
 		sdnotify_status("serving sign-ins at %s, agents at %s", service->conf->signin_listen, service->conf->agent_listen);
@@ -288,6 +307,7 @@ static void close_parts(struct service *service)
 		service_thread_free(&service->threads[i]);
 	free(service->threads);
 	dispatch_free(service->dispatch);
+	certificates_done(&service->certificates);
 	ca_free(service->ca);
 	service_conf_unref(service->conf);
 }
@@ -306,17 +326,13 @@ static int load_first(const char *path, struct service_conf **out)
 	return r;
 }
 
-/* A connection is a descriptor. systemd sets the limit; whoever starts the daemon by hand gets what the system allows. */
+/* A connection is a descriptor. With too few it serves fewer. */
 static void raise_descriptors(const struct service_conf *conf)
 {
-	const rlim_t want = 2 * (rlim_t)conf->max_connections + 256;
-	struct rlimit limit;
+	struct err err;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= want)
-		return;
-	limit.rlim_cur = limit.rlim_max < want ? limit.rlim_max : want;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < want)
-		log_event(LOG_WARNING, "service.few_descriptors", F_UINT("limit", limit.rlim_cur), F_UINT("wanted", want));
+	if (descriptors_raise(2 * (uint64_t)conf->max_connections + OWN_DESCRIPTORS, "max_connections", &err) < 0)
+		log_event(LOG_WARNING, "service.few_descriptors", F_STR("error", err.text));
 }
 
 static int failed(int code, const struct err *err)

@@ -9,6 +9,7 @@
 #include "base/httpd.h"
 #include "base/mailbox.h"
 #include "service/ca.h"
+#include "service/certificates.h"
 #include "service/dispatch.h"
 #include "service/registry.h"
 #include "service/sealer.h"
@@ -20,6 +21,7 @@ struct service {
 	const char *conf_path;
 	struct service_conf *conf; /* thread 0's; the others use thread->conf */
 	struct ca *ca;
+	struct certificates certificates; /* thread 0's */
 	struct registry *registry;
 	struct dispatch *dispatch;
 	struct service_thread *threads;
@@ -59,6 +61,9 @@ PTA_MUST_CHECK int service_reload(struct service *service, struct err *err);
 
 /* The newest registry, valid until the handler returns. */
 const struct registry_snapshot *service_snapshot(struct service_thread *thread);
+
+/* Looks at service->certificates as of now, and warns. Thread 0 only. */
+void service_look_at_certificates(struct service *service);
 
 /* The dispatch port has something that ends at this time (clock_mono_us()): wake up for it. */
 void service_due(struct service_thread *thread, uint64_t when_us);

@@ -98,6 +98,8 @@ int service_reload(struct service *service, struct err *err)
 		return err_set(err, r, "there is no memory for the new configuration");
 	for (unsigned i = 0; i < service->nthreads; i++)
 		service_task_post(&service->threads[i], &reloads[i]->task);
+	certificates_listeners(&service->certificates, signin, agent);
+	service_look_at_certificates(service);
 	log_set_level(log_level_from_index(conf->log.level));
 	dispatch_set_queue_limit(service->dispatch, conf->queue_limit);
 	service_conf_unref(service->conf);

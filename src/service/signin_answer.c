@@ -99,6 +99,8 @@ void signin_end(struct signin *s)
 
 	audit(s, took_us);
 	service_metrics_verdict(&s->request.verdict, took_us);
+	if (s->request.handouts)
+		service_metrics_waited(s->request.waited_us);
 	if (s->http)
 		reply(s, took_us);
 	signin_input_done(&s->input);

@@ -31,7 +31,7 @@ expect() { # what, then the words
 agent=./pta-agent service=./pta-service
 expect "check register renew run status test" $agent ""
 expect "register renew" $agent re
-expect "agent app domain init run signin status token" $service ""
+expect "agent app backup domain init restore run signin status token" $service ""
 expect "disable enable list revoke show" $service agent ""
 expect "list" $service app l
 expect "" $service nothing ""

@@ -266,6 +266,36 @@ static void binds_are_counted_and_latency_is_smoothed(void **state)
 		strstr((const char *)text.data, "pta_directory_binds_total{directory=\"example.com\",dc=\"b.example.com:1636\",outcome=\"answered\"} 101"));
 }
 
+static void assert_breaker(const char *state, unsigned changes)
+{
+	struct buf text PTA_CLEANUP(buf_done) = BUF_INIT(1 << 20);
+	char want[160];
+
+	metrics_render(&text);
+	snprintf(want, sizeof(want), "pta_directory_breaker_changes_total{directory=\"example.com\",dc=\"a.example.com\",state=\"%s\"} %u\n", state, changes);
+	if (!strstr((const char *)text.data, want))
+		fail_msg("no %s in %s", want, (const char *)text.data);
+}
+
+static void changes_of_the_breaker_are_counted(void **state)
+{
+	struct dc_pool *pool = *state;
+	uint64_t wait_ms;
+	size_t dc;
+
+	dc_pool_connected(pool, 0); /* the first time is no change */
+	assert_breaker("closed", 0);
+	assert_breaker("open", 0);
+	dc_pool_connect_failed(pool, 0, 0, "refused");
+	dc_pool_connect_failed(pool, 0, 0, "refused");
+	assert_breaker("open", 1);
+	pass(MINUTE_US);
+	assert_int_equal(dc_pool_probe(pool, &dc, &wait_ms), 0);
+	dc_pool_connected(pool, dc);
+	assert_breaker("closed", 1);
+	assert_breaker("open", 1);
+}
+
 /* The first connection of a controller is trusted at once: only what was down has to prove itself. */
 static void at_start_the_first_of_the_list_is_returned_to_at_once(void **state)
 {
@@ -496,6 +526,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_slot_is_given_away_when_nobody_holds_it_for_a_minute, setup_empty, teardown),
 		cmocka_unit_test_setup_teardown(of_one_tier_a_good_dc_is_kept, setup_empty, teardown),
 		cmocka_unit_test_setup_teardown(binds_are_counted_and_latency_is_smoothed, setup, teardown),
+		cmocka_unit_test_setup_teardown(changes_of_the_breaker_are_counted, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
-#include "service/registry.h"
+#include "service/registry_impl.h"
 
 #define NOW_MS INT64_C(1800000000000)
 
@@ -127,6 +127,79 @@ static void what_is_no_registry_is_refused(void **state)
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(registry_db_open(path, &db, &err), -PTA_ENOENT);
 	assert_non_null(strstr(err.text, "init"));
+}
+
+/* ---- upgrades ---- */
+
+/* Makes a registry of a release; each has one of its own here. */
+static void load_release(const char *release)
+{
+	struct buf text = BUF_INIT(1 << 20);
+	char file[PATH_MAX];
+	struct err err;
+
+	snprintf(file, sizeof(file), "%s/tests/unit/registry-%s.sql", getenv("srcdir") ? getenv("srcdir") : ".", release);
+	if (file_read(file, text.limit, &text, &err) < 0)
+		fail_msg("%s", err.text);
+	assert_int_equal(unlink(path), 0);
+	sql((const char *)text.data);
+	buf_done(&text);
+}
+
+static void registries_of_every_release_are_taken_over(void **state)
+{
+	static const char *const releases[] = {"0.1"};
+	const struct registry_agent *agent;
+	struct registry_snapshot *s;
+	struct registry *registry;
+	struct registry_db *db;
+	struct err err;
+	int version;
+
+	(void)state;
+	for (size_t i = 0; i < PTA_ARRAY_SIZE(releases); i++) {
+		load_release(releases[i]);
+		registry = open_registry();
+		s = registry_acquire(registry);
+		assert_non_null(registry_find_domain(s, "default", CREDENTIAL_UPN, "example.com"));
+		assert_true(registry_find_domain(s, "default", CREDENTIAL_NETBIOS, "corp")->enabled);
+		assert_false(registry_find_domain(s, "default", CREDENTIAL_UPN, "old.example.com")->enabled);
+		assert_true(registry_app_at(s, 0)->revoked); /* "old", then "web" */
+		assert_true(registry_app_at(s, 1)->details);
+		agent = registry_find_agent(s, "agent-0123456789ab");
+		assert_string_equal(agent->host, "agent1.example.com");
+		assert_int_equal(agent->nfingerprints, 2);
+		assert_int_equal(registry_find_agent(s, "agent-ba9876543210")->state, AGENT_REVOKED);
+		registry_release(s);
+		registry_close(registry);
+		/* It is the newest now, and takes changes. */
+		db = open_db();
+		assert_int_equal(registry_db_version(db, &version, &err), 0);
+		assert_int_equal(registry_db_migrate(db, NULL, version, version, &err), 0);
+		assert_int_equal(registry_tenant_add(db, "another", &err), 0);
+		registry_db_close(db);
+	}
+}
+
+static void an_upgrade_is_made_whole_or_not_at_all(void **state)
+{
+	static const char *const good[] = {NULL, "CREATE TABLE one (a)", "ALTER TABLE one ADD COLUMN b; INSERT INTO one VALUES (1, 2)"};
+	static const char *const bad[] = {NULL, "CREATE TABLE one (a)", "CREATE TABLE two (a); INSERT INTO nowhere VALUES (1)"};
+	struct registry_db *db = open_db();
+	struct err err;
+	int changed, version;
+
+	(void)state;
+	assert_int_equal(registry_db_migrate(db, bad, 1, 3, &err), -PTA_EIO);
+	assert_non_null(strstr(err.text, "nowhere"));
+	assert_int_equal(db_exec(db, "INSERT INTO one VALUES (1)", NULL, NULL, &err), -PTA_EIO);
+	assert_int_equal(registry_db_version(db, &version, &err), 0);
+	assert_int_equal(version, 1);
+	assert_int_equal(registry_db_migrate(db, good, 1, 3, &err), 0);
+	assert_int_equal(db_exec(db, "UPDATE one SET b = 3", NULL, &changed, &err), 0);
+	assert_int_equal(changed, 1);
+	assert_int_equal(registry_db_version(db, &version, &err), -PTA_EINVAL); /* 3: newer than what is known */
+	registry_db_close(db);
 }
 
 /* ---- names ---- */
@@ -683,6 +756,8 @@ int main(void)
 		TEST(database_is_private_and_made_once),
 		TEST(newer_schema_is_refused_with_its_number),
 		TEST(what_is_no_registry_is_refused),
+		TEST(registries_of_every_release_are_taken_over),
+		TEST(an_upgrade_is_made_whole_or_not_at_all),
 		TEST(names_are_held_to_their_alphabet),
 		TEST(domains_are_found_by_name_suffix_and_netbios_within_their_tenant),
 		TEST(suffixes_and_netbios_names_are_unique_in_the_tenant),
