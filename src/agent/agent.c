@@ -546,6 +546,7 @@ void agent_status(struct agent *agent, struct buf *out)
 	json_put_string(&w, "version", PACKAGE_VERSION);
 	json_put_string(&w, "instance", q.instance);
 	put_time(&w, "started", agent->started_ms);
+	json_put_string(&w, "log_level", log_level_name(log_level()));
 	put_queue(agent, &q, &w);
 	json_put_object(&w, "requests");
 	json_put_uint(&w, "in_work", atomic_load(&agent->jobs));

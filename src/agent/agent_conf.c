@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/log.h"
 #include "wire/credential.h"
 #include "wire/limits.h"
 
@@ -30,11 +29,6 @@ static const struct conf_row proxy_rows[] = {
 	CONF_STRING(struct agent_conf_proxy, user, NULL, "user name at the proxy"),
 	CONF_STRING(struct agent_conf_proxy, password_file, NULL, "file with the password at the proxy, readable by its owner only"),
 	CONF_LIST(struct agent_conf_proxy, no_proxy, 32, NULL, "hosts and domains reached without a proxy, or *; when unset, no_proxy of the environment"),
-	{.key = NULL},
-};
-
-static const struct conf_row log_rows[] = {
-	CONF_ENUM(struct agent_conf_log, level, log_level_names, "info", "least urgent level that is written"),
 	{.key = NULL},
 };
 
@@ -89,7 +83,7 @@ static int directory_instance(void *root, const char *label, void **out, struct 
 const struct conf_section agent_conf_sections[] = {
 	{.name = "agent", .rows = agent_rows, .instance = agent_instance, .help = "the daemon"},
 	{.name = "proxy", .rows = proxy_rows, .instance = proxy_instance, .help = "the way to the service"},
-	{.name = "log", .rows = log_rows, .instance = log_instance, .help = "logging"},
+	{.name = "log", .rows = log_conf_rows, .instance = log_instance, .help = "logging"},
 	{.name = "directory", .labelled = true, .rows = directory_conf_rows, .instance = directory_instance, .help = "one domain that this agent validates passwords of"},
 	{.name = NULL},
 };
@@ -191,6 +185,7 @@ static void check(struct agent_conf *conf, const char *name, bool need_directory
 	if (conf->agent.metrics_listen && !loopback_listen(conf->agent.metrics_listen))
 		conf_errors_add(errors, name, 0, "[agent] metrics_listen: \"%s\" must be a loopback address and port, as 127.0.0.1:9464 or [::1]:9464", conf->agent.metrics_listen);
 	check_proxy(&conf->proxy, name, errors);
+	log_conf_check(&conf->log, name, errors);
 	for (size_t i = 0; i < conf->ndirectories; i++)
 		directory_conf_check(conf->directories[i], name, errors);
 	check_overlap(conf, name, errors);
@@ -252,7 +247,7 @@ void agent_conf_unref(struct agent_conf *conf)
 		return;
 	conf_free_rows(agent_rows, &conf->agent);
 	conf_free_rows(proxy_rows, &conf->proxy);
-	conf_free_rows(log_rows, &conf->log);
+	conf_free_rows(log_conf_rows, &conf->log);
 	secret_free(conf->proxy.password);
 	for (size_t i = 0; i < conf->ndirectories; i++)
 		directory_conf_free(conf->directories[i]);
@@ -268,7 +263,7 @@ void agent_conf_dump(const struct agent_conf *conf, struct buf *out)
 {
 	conf_dump(out, "agent", NULL, agent_rows, &conf->agent);
 	conf_dump(out, "proxy", NULL, proxy_rows, &conf->proxy);
-	conf_dump(out, "log", NULL, log_rows, &conf->log);
+	conf_dump(out, "log", NULL, log_conf_rows, &conf->log);
 	for (size_t i = 0; i < conf->ndirectories; i++)
 		conf_dump(out, "directory", conf->directories[i]->name, directory_conf_rows, conf->directories[i]);
 }

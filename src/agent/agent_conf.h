@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/ini_conf.h"
+#include "base/log_conf.h"
 #include "base/secret.h"
 #include "directory/directory_conf.h"
 
@@ -32,15 +33,10 @@ struct agent_conf_proxy {
 	struct secret *password; /* the file's content, read at load; NULL without a file */
 };
 
-/* [log] */
-struct agent_conf_log {
-	int level; /* index into log_level_names */
-};
-
 struct agent_conf {
 	struct agent_conf_agent agent;
 	struct agent_conf_proxy proxy;
-	struct agent_conf_log log;
+	struct log_conf log;
 	struct directory_conf *directories[AGENT_CONF_MAX_DIRECTORIES];
 	size_t ndirectories;
 	atomic_uint refs;

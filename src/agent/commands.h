@@ -16,6 +16,12 @@ struct common_options {
 	bool json;
 };
 
+struct status_options {
+	const char *config;
+	bool json;
+	const char *log_level; /* NULL: only show */
+};
+
 struct run_options {
 	const char *config;
 	bool check_config, dump_config;
@@ -32,7 +38,7 @@ int command_register(void *options, char **args, int nargs); /* struct register_
 int command_renew(void *options, char **args, int nargs);    /* the others: struct common_options */
 int command_check(void *options, char **args, int nargs);
 int command_test(void *options, char **args, int nargs);
-int command_status(void *options, char **args, int nargs);
+int command_status(void *options, char **args, int nargs); /* struct status_options */
 
 /* Loads the file or prints every error of it. On CLI_OK *out is referenced. */
 int command_load_conf(const char *path, struct agent_conf **out);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/httpd.h"
+#include "base/log_route.h"
 #include "base/metrics.h"
 
 #define STATUS_LIMIT (1u << 20)
@@ -60,6 +61,12 @@ static void post_renew(struct httpd_request *request, void *arg)
 	httpd_reply(request, 202, "{}", 2);
 }
 
+static void post_log(struct httpd_request *request, void *arg)
+{
+	if (allowed(arg, request))
+		log_route_set_level(request);
+}
+
 static void get_metrics(struct httpd_request *request, void *arg)
 {
 	struct buf out = BUF_INIT(METRICS_LIMIT);
@@ -101,6 +108,7 @@ static void get_ready(struct httpd_request *request, void *arg)
 static const struct httpd_route socket_routes[] = {
 	{.method = "GET", .path = "/v1/status", .handler = get_status},
 	{.method = "POST", .path = "/v1/renew", .handler = post_renew, .max_body = 64},
+	{.method = "POST", .path = LOG_ROUTE_PATH, .handler = post_log, .max_body = LOG_ROUTE_BODY},
 	{.method = "GET", .path = "/metrics", .handler = get_metrics},
 	{.method = "GET", .path = "/live", .handler = get_live},
 	{.method = "GET", .path = "/ready", .handler = get_ready},

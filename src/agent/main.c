@@ -47,6 +47,17 @@ static const struct cli_option json_rows[] = {
 	{.name = NULL},
 };
 
+static const struct cli_option status_rows[] = {
+	CONFIG_ROW(struct status_options),
+	{.name = "json", .type = CLI_FLAG, .offset = offsetof(struct status_options, json), .help = "print JSON"},
+	{.name = "log-level",
+		.type = CLI_TEXT,
+		.offset = offsetof(struct status_options, log_level),
+		.metavar = "LEVEL",
+		.help = "log from this level on (error, warning, notice, info, debug) until the configuration is read again"},
+	{.name = NULL},
+};
+
 static const struct cli_command commands[] = {
 	{.name = "run", .arguments = "", .options = run_rows, .options_size = sizeof(struct run_options), .run = command_run,
 		.help = "run the agent in the foreground",
@@ -63,7 +74,7 @@ static const struct cli_command commands[] = {
 	{.name = "test", .arguments = "USER", .min_args = 1, .max_args = 1, .options = json_rows, .options_size = sizeof(struct common_options), .run = command_test,
 		.help = "validate one password on the domain, without the service",
 		.details = "Asks for the password, and shows each step and the verdict. A wrong one counts against the user's lockout, as any sign-in does. Exits 0 only on success."},
-	{.name = "status", .arguments = "", .options = json_rows, .options_size = sizeof(struct common_options), .run = command_status, .help = "show the running agent"},
+	{.name = "status", .arguments = "", .options = status_rows, .options_size = sizeof(struct status_options), .run = command_status, .help = "show the running agent"},
 	{.name = NULL},
 };
 
@@ -79,6 +90,7 @@ int main(int argc, char **argv)
 {
 	struct err err;
 
+	cli_stdio();
 	/* Before any thread, and for the URL parser of the configuration. */
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return cli_fail(PROGRAM, CLI_FAILED, "libcurl does not start");

@@ -100,7 +100,7 @@ static void on_stop(evutil_socket_t signal_number, short what, void *arg)
 	r = pthread_create(&run->drain, NULL, drain_thread, run);
 	if (r == 0)
 		return;
-	log_event(LOG_ERR, "agent.stopping", F_STR("error", "no thread to drain on: the main thread does it"));
+	log_event(LOG_ERR, "agent.no_drain_thread", F_STR("error", "no thread to drain on: the main thread does it"));
 	agent_drain(run->agent, clock_mono_us() + DRAIN_MS * 1000ull);
 	run->stopping = false;
 	event_base_loopbreak(run->base);
@@ -127,7 +127,6 @@ static int reload(struct run *run, struct err *err)
 		r = agent_reload(run->agent, next, identity, err);
 	if (r < 0)
 		return r;
-	log_set_level(log_level_from_index(next->log.level));
 	agent_conf_unref(run->conf);
 	run->conf = agent_conf_ref(next);
 	run->dir.path = run->conf->agent.state_dir; /* it was the old one's */
@@ -148,6 +147,8 @@ static void on_reload(evutil_socket_t signal_number, short what, void *arg)
 		log_event(LOG_ERR, "config.refused", F_STR("file", run->conf_path), F_STR("error", err.text));
 	else
 		log_event(LOG_NOTICE, "config.reloaded", F_STR("file", run->conf_path));
+	/* After a rotation as well, whatever the file says. */
+	log_open(&run->conf->log);
 	sdnotify_ready();
 }
 
@@ -161,6 +162,7 @@ static void on_tick(evutil_socket_t fd, short what, void *arg)
 	if (run->stopping)
 		return;
 	agent_tick(run->agent);
+	log_tick();
 	agent_summary(run->agent, text, sizeof(text));
 	if (strcmp(text, run->told) == 0)
 		return;
@@ -221,6 +223,8 @@ static int start(struct run *run, struct err *err)
 		r = make_runtime_dir(run, err);
 	if (r == 0)
 		r = become_user(run->conf, err);
+	if (r == 0)
+		log_open(&run->conf->log); /* the audit file is the user's, who opens it again after each rotation */
 	if (r == 0)
 		r = secret_arena_init(SECRET_ARENA_BYTES, err); /* after setuid, which would make the process dumpable again */
 	if (r == 0)
@@ -288,7 +292,8 @@ int command_run(void *options, char **args, int nargs)
 		return r;
 	}
 	sdnotify_init();
-	log_init(PROGRAM, log_level_from_index(run.conf->log.level));
+	log_init(PROGRAM, LOG_INFO);
+	log_configure(&run.conf->log);
 	signal(SIGPIPE, SIG_IGN);
 	r = start(&run, &err);
 	if (r < 0) {

@@ -5,6 +5,7 @@
 #include "agent/commands.h"
 #include "base/control_client.h"
 #include "base/json.h"
+#include "base/log_route.h"
 #include "wire/verdict.h"
 
 #define STATUS_LIMIT (4u << 20)
@@ -131,6 +132,7 @@ static int print_status(const struct buf *body, struct err *err)
 	json_fields_begin(&f, json_root(doc), err);
 	printf("agent        %s of %s, group %s\n", text_of(&f, "agent"), text_of(&f, "tenant"), text_of(&f, "group"));
 	printf("version      %s, started %s\n", text_of(&f, "version"), text_of(&f, "started"));
+	printf("log level    %s\n", text_of(&f, "log_level"));
 	if ((part = json_object_opt(&f, "service")))
 		print_service(part);
 	if ((part = json_object_opt(&f, "certificate")))
@@ -142,9 +144,23 @@ static int print_status(const struct buf *body, struct err *err)
 	return f.status;
 }
 
+static int set_log_level(const char *socket_path, const char *level)
+{
+	struct buf body PTA_CLEANUP(buf_done) = BUF_INIT(LOG_ROUTE_BODY), answer PTA_CLEANUP(buf_done) = BUF_INIT(STATUS_LIMIT);
+	struct err err;
+	int status, r;
+
+	if (log_route_body(&body, level, &err) < 0)
+		return cli_fail(PROGRAM, CLI_USAGE, "status: %s", err.text);
+	r = control_call(socket_path, "POST", LOG_ROUTE_PATH, body.data, body.len, 5000, &status, &answer, &err);
+	if (r == 0 && status != 200)
+		r = err_set(&err, -PTA_EPERM, "%s answered with status %d", socket_path, status);
+	return r < 0 ? cli_fail(PROGRAM, command_exit(r), "status: %s", err.text) : CLI_OK;
+}
+
 int command_status(void *options, char **args, int nargs)
 {
-	const struct common_options *o = options;
+	const struct status_options *o = options;
 	struct agent_conf *conf PTA_CLEANUP(agent_conf_unrefp) = NULL;
 	struct buf body = BUF_INIT(STATUS_LIMIT);
 	int status, r = command_load_conf(o->config, &conf);
@@ -152,6 +168,8 @@ int command_status(void *options, char **args, int nargs)
 
 	(void)args;
 	(void)nargs;
+	if (r == CLI_OK && o->log_level)
+		r = set_log_level(conf->agent.control_socket, o->log_level);
 	if (r != CLI_OK)
 		return r;
 	r = control_call(conf->agent.control_socket, "GET", "/v1/status", NULL, 0, 5000, &status, &body, &err);

@@ -1,10 +1,12 @@
 #include "base/cli.h"
 
+#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cli_text.h"
 #include "base/suggest.h"
@@ -359,6 +361,18 @@ static int dispatch(const struct cli_program *program, int argc, char **argv)
 	if (!command)
 		return unknown_command(program, argc, argv);
 	return run_command(program, command, argc - words + 1, argv + words - 1);
+}
+
+void cli_stdio(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd < 0)
+		_exit(CLI_FAILED);
+	close(fd);
 }
 
 int cli_main(const struct cli_program *program, int argc, char **argv)

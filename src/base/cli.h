@@ -57,6 +57,10 @@ struct cli_program {
 	const char *bare; /* the command that options without a command belong to; NULL: none */
 };
 
+/* First in main(): standard streams that are closed become /dev/null. Else what a program opens next would be its stderr, and an error
+ * message would be written into it. Ends the program where that is not possible. */
+void cli_stdio(void);
+
 /* --help and --version go to stdout with 0; bad usage to stderr with CLI_USAGE and "see 'pta-agent register --help'".
  * --help of one command fits a screen. */
 int cli_main(const struct cli_program *program, int argc, char **argv);

@@ -2,65 +2,99 @@
 
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/encode.h"
 #include "base/err.h"
-
-#define VALUE_MAX 1024 /* bytes of one written value, escapes included */
-#define LINE_MAX_BYTES 8192
-#define LINE_TAIL 32 /* kept for cut=yes and the newline */
-#define CUT_MARK "…"
+#include "base/log_audit.h"
+#include "base/log_conf.h"
+#include "base/log_events.h"
+#include "base/log_journal.h"
+#include "base/log_line.h"
 
 const char *const log_level_names[] = {"error", "warning", "notice", "info", "debug", NULL};
 
+enum where {
+	TO_STDERR,
+	TO_STREAM,  /* the journal's stream of lines */
+	TO_JOURNAL, /* the journal, with fields */
+	TO_SYSLOG,
+};
+
 static atomic_int threshold = LOG_INFO;
+static atomic_int enabled = LOG_INFO; /* the threshold, or what audit events need */
+static atomic_bool json;
 static atomic_uint lost;	 /* lines that could not be written since the last one that was */
 static const char *program_name; /* NULL: log_init() was not called, as in commands */
-static bool journal;
+static enum where where;
 
 static void (*capture)(void *arg, const char *line, size_t len);
 static void *capture_arg;
 
-struct line {
-	char text[LINE_MAX_BYTES];
-	size_t len;
-	bool full;
-};
-
-/* stderr is a stream to the journal only if it is still the file that systemd named (systemd.exec(5)). */
-static bool stderr_is_journal(void)
+/* cli_stdio() has made a closed one /dev/null. */
+static bool stderr_is_null(void)
 {
-	const char *stream = getenv("JOURNAL_STREAM");
-	unsigned long long device, inode;
-	struct stat st;
-	char tail;
+	struct stat st, null;
 
-	if (!stream || sscanf(stream, "%llu:%llu%c", &device, &inode, &tail) != 2 || fstat(STDERR_FILENO, &st) < 0)
-		return false;
-	return st.st_dev == (dev_t)device && st.st_ino == (ino_t)inode;
+	if (fstat(STDERR_FILENO, &st) < 0)
+		return true;
+	return S_ISCHR(st.st_mode) && stat("/dev/null", &null) == 0 && st.st_rdev == null.st_rdev;
 }
 
-void log_init(const char *program, int level)
+static const char *program(void)
 {
-	program_name = program;
-	journal = stderr_is_journal();
+	return program_name ? program_name : program_invocation_short_name;
+}
+
+void log_init(const char *name, int level)
+{
+	program_name = name;
+	if (stderr_is_null()) {
+		where = TO_SYSLOG;
+		openlog(program(), LOG_PID, LOG_DAEMON);
+	} else if (log_journal_is_stderr()) {
+		where = log_journal_takes_fields() ? TO_JOURNAL : TO_STREAM;
+	} else {
+		where = TO_STDERR;
+	}
 	log_set_level(level);
 }
 
 void log_set_level(int level)
 {
 	atomic_store_explicit(&threshold, level, memory_order_relaxed);
+	atomic_store_explicit(&enabled, log_audit_is_on() && level < LOG_INFO ? LOG_INFO : level, memory_order_relaxed);
+}
+
+void log_configure(const struct log_conf *conf)
+{
+	atomic_store_explicit(&json, conf->format == LOG_FORMAT_JSON, memory_order_relaxed);
+	log_set_level(log_level_from_index(conf->level));
+}
+
+void log_open(const struct log_conf *conf)
+{
+	struct err err;
+	int r = log_audit_open(conf->audit, &err);
+
+	log_configure(conf);
+	if (r < 0)
+		log_event(LOG_ERR, "log.audit_failed", F_STR("file", conf->audit), F_STR("error", err.text));
+	/* The audit stream to syslog has the program's name too. */
+	if (log_audit_is_syslog())
+		openlog(program(), LOG_PID, LOG_DAEMON);
+}
+
+int log_level(void)
+{
+	return atomic_load_explicit(&threshold, memory_order_relaxed);
 }
 
 bool log_enabled(int level)
 {
-	return level <= atomic_load_explicit(&threshold, memory_order_relaxed);
+	return level <= atomic_load_explicit(&enabled, memory_order_relaxed);
 }
 
 int log_level_from_index(int index)
@@ -76,178 +110,117 @@ int log_level_parse(const char *name)
 	return -1;
 }
 
-static const char *level_name(int level)
+const char *log_level_name(int level)
 {
 	return level <= LOG_ERR ? "error" : level >= LOG_DEBUG ? "debug" : log_level_names[level - LOG_ERR];
 }
 
-static void line_put(struct line *line, const char *data, size_t len)
+/* head: time, level and program, which the journal and syslog keep themselves. */
+static void compose(struct log_line *line, bool as_json, bool head, const char *before, int level, const char *event, const struct log_field *fields,
+	const struct log_field *more)
 {
-	if (line->full || len > sizeof(line->text) - LINE_TAIL - line->len) {
-		line->full = true;
-		return;
+	char time[CLOCK_RFC3339_LEN + 1];
+
+	log_line_begin(line, as_json, before);
+	if (head) {
+		clock_rfc3339(clock_wall_ms(), time);
+		log_line_word(line, "time", time);
+		log_line_word(line, "level", log_level_name(level));
+		log_line_word(line, "program", program());
 	}
-	memcpy(line->text + line->len, data, len);
-	line->len += len;
+	log_line_word(line, "event", event);
+	log_line_fields(line, fields);
+	log_line_fields(line, more);
 }
 
-static void line_puts(struct line *line, const char *text)
-{
-	line_put(line, text, strlen(text));
-}
-
-static void line_decimal(struct line *line, uint64_t value)
-{
-	char digits[DECIMAL_MAX];
-
-	line_put(line, digits, encode_decimal(value, digits));
-}
-
-/* Microseconds as milliseconds with three decimals. */
-static void line_ms(struct line *line, uint64_t us)
-{
-	unsigned part = (unsigned)(us % 1000);
-
-	line_decimal(line, us / 1000);
-	line_put(line, (const char[]){'.', (char)('0' + part / 100), (char)('0' + part / 10 % 10), (char)('0' + part % 10)}, 4);
-}
-
-/* May stand without quotes. */
-static bool is_bare(const char *value, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		if (value[i] <= ' ' || value[i] > '~' || value[i] == '"' || value[i] == '\\' || value[i] == '=')
-			return false;
-	return len > 0;
-}
-
-/* Writes one escaped character to out and gives the bytes taken from s. */
-static size_t escape(const unsigned char *s, size_t left, char out[8], size_t *out_len)
-{
-	size_t n = utf8_printable(s, left);
-
-	if (n == 1 && (*s == '"' || *s == '\\')) {
-		*out_len = (size_t)snprintf(out, 8, "\\%c", *s);
-		return 1;
-	}
-	if (n) {
-		memcpy(out, s, n);
-		*out_len = n;
-		return n;
-	}
-	*out_len = *s == '\n' ? (size_t)snprintf(out, 8, "\\n") : (size_t)snprintf(out, 8, "\\x%02x", *s);
-	return 1;
-}
-
-static void put_value(struct line *line, const char *value, size_t len)
-{
-	char text[VALUE_MAX + sizeof(CUT_MARK) + 2];
-	size_t used = 0, piece_len;
-	char piece[8];
-
-	if (len <= VALUE_MAX && is_bare(value, len)) {
-		line_put(line, value, len);
-		return;
-	}
-	text[used++] = '"';
-	for (size_t i = 0; i < len;) {
-		i += escape((const unsigned char *)value + i, len - i, piece, &piece_len);
-		if (used + piece_len > VALUE_MAX) {
-			memcpy(text + used, CUT_MARK, sizeof(CUT_MARK) - 1);
-			used += sizeof(CUT_MARK) - 1;
-			break;
-		}
-		memcpy(text + used, piece, piece_len);
-		used += piece_len;
-	}
-	text[used++] = '"';
-	line_put(line, text, used);
-}
-
-/* A field goes in whole or not at all, so that a full line is still logfmt. */
-static void put_field(struct line *line, const struct log_field *field)
-{
-	size_t before = line->len;
-
-	if ((field->type == LOG_F_STR || field->type == LOG_F_STRN) && !field->str)
-		return;
-	line_put(line, " ", 1);
-	line_puts(line, field->name);
-	line_put(line, "=", 1);
-	switch (field->type) {
-	case LOG_F_STR:
-		put_value(line, field->str, strlen(field->str));
-		break;
-	case LOG_F_STRN:
-		put_value(line, field->str, field->len);
-		break;
-	case LOG_F_INT:
-		if (field->num < 0)
-			line_put(line, "-", 1);
-		line_decimal(line, field->num < 0 ? -(uint64_t)field->num : (uint64_t)field->num);
-		break;
-	case LOG_F_UINT:
-		line_decimal(line, (uint64_t)field->num);
-		break;
-	case LOG_F_MS:
-		line_ms(line, (uint64_t)field->num);
-		break;
-	case LOG_F_END:
-		break;
-	}
-	if (line->full)
-		line->len = before;
-}
-
-static void emit(const struct line *line, unsigned gone)
+static bool write_line(const char *text, size_t len)
 {
 	ssize_t n;
 
 	if (capture) {
-		capture(capture_arg, line->text, line->len);
-		return;
+		capture(capture_arg, text, len);
+		return true;
 	}
 	do {
-		n = write(STDERR_FILENO, line->text, line->len);
+		n = write(STDERR_FILENO, text, len);
 	} while (n < 0 && errno == EINTR);
+	return n == (ssize_t)len;
+}
+
+static void write_main(int level, const struct log_event_row *row, const char *event, const struct log_field *fields, unsigned suppressed)
+{
+	const enum where to = where;
+	bool as_json = (to == TO_STDERR || to == TO_SYSLOG) && atomic_load_explicit(&json, memory_order_relaxed);
+	unsigned gone = atomic_exchange_explicit(&lost, 0, memory_order_relaxed);
+	struct log_field more[3] = {{.type = LOG_F_END}};
+	size_t n = 0;
+	struct log_line line;
+	bool written = true;
+
+	if (suppressed)
+		more[n++] = (struct log_field)F_UINT("suppressed", suppressed);
+	if (gone)
+		more[n++] = (struct log_field)F_UINT("lost_lines", gone);
+	more[n].type = LOG_F_END;
+	compose(&line, as_json, to == TO_STDERR, to == TO_STREAM ? (const char[]){'<', (char)('0' + level), '>', '\0'} : NULL, level, event, fields, more);
+	log_line_end(&line, to == TO_STDERR || to == TO_STREAM);
+	if (to == TO_JOURNAL)
+		written = log_journal_send(program(), level, event, row, &line, fields, more);
+	else if (to == TO_SYSLOG)
+		syslog(LOG_DAEMON | level, "%.*s", (int)line.len, line.text);
+	else
+		written = write_line(line.text, line.len);
 	/* There is nobody to tell now: the next line that gets through tells. */
-	if (n != (ssize_t)line->len)
-		atomic_fetch_add(&lost, gone + 1);
+	if (!written)
+		atomic_fetch_add_explicit(&lost, gone + 1, memory_order_relaxed);
+}
+
+static const struct log_field no_fields[] = {{.type = LOG_F_END}};
+
+/* False when the stream does not take it: the main log does then, whatever its level. */
+static bool write_audit(int level, const char *event, const struct log_field *fields)
+{
+	const bool to_syslog = log_audit_is_syslog();
+	struct log_line line;
+	struct err err;
+	int r;
+
+	compose(&line, atomic_load_explicit(&json, memory_order_relaxed), !to_syslog, NULL, level, event, fields, no_fields);
+	log_line_end(&line, !to_syslog);
+	r = log_audit_write(level, &line, &err);
+	if (r == 0)
+		return true;
+	if (r == -PTA_EIO)
+		log_event(LOG_ERR, "log.audit_failed", F_STR("error", err.text));
+	return false;
 }
 
 void log_fields(int level, const char *event, const struct log_field *fields)
 {
-	char time[CLOCK_RFC3339_LEN + 1];
-	struct line line;
-	unsigned gone;
+	const struct log_event_row *row = log_events_find(event);
+	unsigned suppressed = 0;
 
-	line.len = 0;
-	line.full = false;
-	if (journal) {
-		line_put(&line, (const char[]){'<', (char)('0' + level), '>'}, 3);
-	} else {
-		clock_rfc3339(clock_wall_ms(), time);
-		line_puts(&line, "time=");
-		line_puts(&line, time);
-		line_puts(&line, " level=");
-		line_puts(&line, level_name(level));
-		line_puts(&line, " program=");
-		line_puts(&line, program_name ? program_name : program_invocation_short_name);
-		line_put(&line, " ", 1);
+	if (row && row->flags & LOG_AUDIT && log_audit_is_on()) {
+		if (write_audit(level, event, fields))
+			return;
+	} else if (level > log_level()) {
+		return;
 	}
-	line_puts(&line, "event=");
-	line_puts(&line, event);
-	for (; fields->type != LOG_F_END; fields++)
-		put_field(&line, fields);
-	gone = atomic_exchange(&lost, 0);
-	if (gone)
-		put_field(&line, &(struct log_field)F_UINT("lost_lines", gone));
-	if (line.full) {
-		memcpy(line.text + line.len, " cut=yes", 8);
-		line.len += 8;
+	if (row && row->flags & LOG_LIMITED && !log_limit_pass(log_events_limit(row), clock_mono_us(), &suppressed))
+		return;
+	write_main(level, row, event, fields, suppressed);
+}
+
+void log_tick(void)
+{
+	const struct log_event_row *row;
+
+	for (size_t i = 0; (row = log_events_at(i)); i++) {
+		unsigned rest = row->flags & LOG_LIMITED ? log_limit_rest(log_events_limit(row), clock_mono_us()) : 0;
+
+		if (rest)
+			log_event(LOG_WARNING, "log.suppressed", F_STR("name", row->name), F_UINT("suppressed", rest));
 	}
-	line.text[line.len++] = '\n';
-	emit(&line, gone);
 }
 
 void log_capture(void (*fn)(void *arg, const char *line, size_t len), void *arg)

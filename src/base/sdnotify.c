@@ -84,7 +84,7 @@ static void notify(const char *text)
 		n = sendto(notify_fd, text, strlen(text), MSG_NOSIGNAL, (const struct sockaddr *)&address, address_len);
 	} while (n < 0 && errno == EINTR);
 	if (n < 0)
-		log_event(LOG_WARNING, "sdnotify.failed", F_STR("message", text), F_INT("errno", errno));
+		log_event(LOG_WARNING, "sdnotify.failed", F_STR("notification", text), F_INT("errno", errno));
 }
 
 void sdnotify_ready(void)

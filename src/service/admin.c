@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+#include "base/log_route.h"
 #include "base/secret.h"
 #include "service/admin_impl.h"
 #include "service/routes.h"
@@ -169,6 +171,7 @@ static void status(struct httpd_request *request, void *arg)
 	json_put_int(&w, "pid", getpid());
 	admin_put_time(&w, "started", service->started_ms);
 	json_put_bool(&w, "draining", service->draining);
+	json_put_string(&w, "log_level", log_level_name(log_level()));
 	json_put_uint(&w, "threads", service->nthreads);
 	json_put_string(&w, "signin_listen", thread->conf->signin_listen);
 	json_put_string(&w, "agent_listen", thread->conf->agent_listen);
@@ -195,6 +198,13 @@ static void signin(struct httpd_request *request, void *arg)
 		signin_handle_control(request, arg);
 }
 
+static void set_log_level(struct httpd_request *request, void *arg)
+{
+	(void)arg;
+	if (admin_allowed(request))
+		log_route_set_level(request);
+}
+
 static void metrics(struct httpd_request *request, void *arg)
 {
 	if (admin_allowed(request))
@@ -204,6 +214,7 @@ static void metrics(struct httpd_request *request, void *arg)
 const struct httpd_route admin_routes[] = {
 	{.method = "GET", .path = "/metrics", .handler = metrics},
 	{.method = "GET", .path = "/v1/status", .handler = status},
+	{.method = "POST", .path = LOG_ROUTE_PATH, .handler = set_log_level, .max_body = LOG_ROUTE_BODY},
 	{.method = "GET", .path = "/v1/domains", .handler = domain_list},
 	{.method = "POST", .path = "/v1/domains", .handler = admin_domain_add, .max_body = CHANGE_BODY},
 	{.method = "POST", .path = "/v1/domains/enable", .handler = admin_domain_enable, .max_body = CHANGE_BODY},

@@ -131,7 +131,7 @@ static void take_results(struct service_thread *thread, struct agent_connection 
 		if (!refused)
 			continue;
 		service_metrics_result_refused(refused);
-		log_event(LOG_NOTICE, "result.refused", F_STR("request", result->request_id), F_UINT("attempt", result->attempt), F_STR("agent", c->peer.agent),
+		log_event(LOG_NOTICE, "result.discarded", F_STR("request", result->request_id), F_UINT("attempt", result->attempt), F_STR("agent", c->peer.agent),
 			F_STR("why", refused));
 		message_refused_item(refusals, result->request_id, result->attempt, refused);
 	}

@@ -3,24 +3,38 @@
 
 #include <string.h>
 
+#include "base/log_route.h"
 #include "wire/limits.h"
 #include "wire/verdict.h"
 
 /* Longer than any deadline that the configuration takes. */
 #define SIGNIN_TIMEOUT_MS 70000
 
+static int set_log_level(const struct status_options *o)
+{
+	struct json *answer PTA_CLEANUP(json_freep) = NULL;
+	struct buf body PTA_CLEANUP(buf_done) = BUF_INIT(LOG_ROUTE_BODY);
+	struct err err;
+
+	if (log_route_body(&body, o->log_level, &err) < 0)
+		return cli_fail(PROGRAM, CLI_USAGE, "%s", err.text);
+	return command_ask(o->common.config, "POST", LOG_ROUTE_PATH, &body, &answer);
+}
+
 int command_status(void *options, char **args, int nargs)
 {
-	const struct common_options *o = options;
+	const struct status_options *o = options;
 	struct json *answer PTA_CLEANUP(json_freep) = NULL;
 	int r;
 
 	(void)args;
 	(void)nargs;
-	r = command_ask(o->config, "GET", "/v1/status", NULL, &answer);
+	r = o->log_level ? set_log_level(o) : CLI_OK;
+	if (r == CLI_OK)
+		r = command_ask(o->common.config, "GET", "/v1/status", NULL, &answer);
 	if (r != CLI_OK)
 		return r;
-	if (o->json)
+	if (o->common.json)
 		command_print_json(json_root(answer));
 	else
 		command_print_fields(json_root(answer));

@@ -33,6 +33,11 @@ struct domain_options {
 	struct cli_texts suffixes;
 };
 
+struct status_options {
+	struct common_options common;
+	const char *log_level; /* NULL: only show */
+};
+
 struct token_options {
 	struct common_options common;
 	const char *group;

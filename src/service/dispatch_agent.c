@@ -136,7 +136,7 @@ int dispatch_publish(struct dispatch *d, struct dispatch_port *port, struct disp
 	if (r < 0)
 		return err_set(err, r, "no memory for the session of agent %s", peer->agent);
 	if (started)
-		log_event(LOG_INFO, "agent.started", F_STR("agent", peer->agent), F_STR("instance", key->instance));
+		log_event(LOG_INFO, "agent.online", F_STR("agent", peer->agent), F_STR("instance", key->instance));
 	return 0;
 }
 

@@ -57,6 +57,17 @@ static const struct cli_option list_rows[] = {
 	{.name = NULL},
 };
 
+static const struct cli_option status_rows[] = {
+	CONFIG_ROW(struct status_options, common.config),
+	JSON_ROW(struct status_options, common.json),
+	{.name = "log-level",
+		.type = CLI_TEXT,
+		.offset = offsetof(struct status_options, log_level),
+		.metavar = "LEVEL",
+		.help = "log from this level on (error, warning, notice, info, debug) until the configuration is read again"},
+	{.name = NULL},
+};
+
 static const struct cli_option tenant_rows[] = {
 	CONFIG_ROW(struct common_options, config),
 	TENANT_ROW(struct common_options, tenant),
@@ -154,7 +165,12 @@ static const struct cli_command commands[] = {
 		.run = command_restore,
 		.help = "make the registry and the CA from a backup",
 		.details = "Needs a service that is stopped and a state folder without registry and CA. Verifies the backup before it writes."},
-	LIST("status", command_status, "show the running service"),
+	{.name = "status",
+		.arguments = "",
+		.options = status_rows,
+		.options_size = sizeof(struct status_options),
+		.run = command_status,
+		.help = "show the running service"},
 	{.name = "signin",
 		.arguments = "USER",
 		.min_args = 1,
@@ -212,6 +228,7 @@ static const struct cli_program program = {
 
 int main(int argc, char **argv)
 {
+	cli_stdio();
 	/* before any thread */
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return cli_fail(PROGRAM, CLI_FAILED, "libcurl does not start");

@@ -42,6 +42,8 @@ static void on_hup(evutil_socket_t fd, short what, void *arg)
 		log_event(LOG_ERR, "service.reload_refused", F_STR("error", err.text));
 	else
 		log_event(LOG_NOTICE, "service.reloaded", F_STR("file", service->conf_path));
+	/* After a rotation as well, whatever the file says. */
+	log_open(&service->conf->log);
 	sdnotify_ready();
 }
 
@@ -239,6 +241,8 @@ static int open_parts(struct service *service, struct err *err)
 		if (r < 0)
 			return r;
 	}
+	/* The audit file is the user's, who opens it again after each rotation. */
+	log_open(&service->conf->log);
 	r = service_conf_registry_path(service->conf, path, err);
 	if (r < 0)
 		return r;
@@ -356,7 +360,7 @@ int service_run(const char *conf_path)
 #endif
 	if (load_first(conf_path, &service.conf) < 0)
 		return CLI_CONFIG;
-	log_set_level(log_level_from_index(service.conf->log.level));
+	log_configure(&service.conf->log);
 	raise_descriptors(service.conf);
 	service_metrics_init();
 	if (secret_arena_init(SECRET_ARENA_BYTES, &err) < 0 || open_parts(&service, &err) < 0 || stop_init(&stop, &service, &err) < 0 ||

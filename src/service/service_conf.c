@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/log.h"
 #include "wire/limits.h"
 
 static const struct conf_row service_rows[] = {
@@ -33,16 +32,6 @@ static const struct conf_row service_rows[] = {
 	{0},
 };
 
-static const struct conf_row log_rows[] = {
-	{.key = "level",
-		.type = CONF_T_ENUM,
-		.offset = offsetof(struct service_conf, log.level),
-		.choices = log_level_names,
-		.def = "info",
-		.help = "least urgent lines that are written"},
-	{0},
-};
-
 static int root_instance(void *root, const char *label, void **out, struct err *err)
 {
 	(void)label;
@@ -51,9 +40,17 @@ static int root_instance(void *root, const char *label, void **out, struct err *
 	return 0;
 }
 
+static int log_instance(void *root, const char *label, void **out, struct err *err)
+{
+	(void)label;
+	(void)err;
+	*out = &((struct service_conf *)root)->log;
+	return 0;
+}
+
 const struct conf_section service_conf_sections[] = {
 	{.name = "service", .rows = service_rows, .help = "the daemon", .instance = root_instance},
-	{.name = "log", .rows = log_rows, .help = "what is logged", .instance = root_instance},
+	{.name = "log", .rows = log_conf_rows, .help = "what is logged", .instance = log_instance},
 	{0},
 };
 
@@ -105,6 +102,7 @@ static void check(const struct service_conf *conf, const char *path, struct conf
 		conf_errors_add(errors, path, 0,
 			"metrics_listen: \"%s\" is not a loopback address with a port (metrics go in plain HTTP): write 127.0.0.1:9443 or [::1]:9443",
 			conf->metrics_listen);
+	log_conf_check(&conf->log, path, errors);
 	if (!conf->tls_cert != !conf->tls_key)
 		conf_errors_add(errors, path, 0, "tls_cert and tls_key go together: give both, or neither for a certificate of the service CA");
 	if (conf->state_dir[0] != '/')
@@ -172,7 +170,7 @@ void service_conf_unref(struct service_conf *conf)
 	if (!conf || atomic_fetch_sub(&conf->references, 1) != 1)
 		return;
 	conf_free_rows(service_rows, conf);
-	conf_free_rows(log_rows, conf);
+	conf_free_rows(log_conf_rows, &conf->log);
 	free(conf);
 }
 
@@ -184,7 +182,7 @@ void service_conf_unrefp(struct service_conf **conf)
 void service_conf_dump(const struct service_conf *conf, struct buf *out)
 {
 	conf_dump(out, "service", NULL, service_rows, conf);
-	conf_dump(out, "log", NULL, log_rows, conf);
+	conf_dump(out, "log", NULL, log_conf_rows, &conf->log);
 }
 
 int service_conf_registry_path(const struct service_conf *conf, char path[4096], struct err *err)

@@ -3,6 +3,7 @@
 #define PTA_SERVICE_SERVICE_CONF_H
 
 #include "base/ini_conf.h"
+#include "base/log_conf.h"
 
 #define SERVICE_CONF_PATH PTA_SYSCONFDIR "/pta-service.conf"
 
@@ -19,9 +20,7 @@ struct service_conf {
 	unsigned deadline; /* ms */
 	unsigned queue_limit;
 	unsigned max_connections, max_connections_per_address;
-	struct {
-		int level; /* index into log_level_names */
-	} log;
+	struct log_conf log;
 	_Atomic unsigned references;
 };
 

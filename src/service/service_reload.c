@@ -1,7 +1,6 @@
 /* A new configuration for a running service: checked whole, then given to each thread. */
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "service/service_thread.h"
 
 struct reload {
@@ -100,7 +99,6 @@ int service_reload(struct service *service, struct err *err)
 		service_task_post(&service->threads[i], &reloads[i]->task);
 	certificates_listeners(&service->certificates, signin, agent);
 	service_look_at_certificates(service);
-	log_set_level(log_level_from_index(conf->log.level));
 	dispatch_set_queue_limit(service->dispatch, conf->queue_limit);
 	service_conf_unref(service->conf);
 	service->conf = service_conf_ref(conf);

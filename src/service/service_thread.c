@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "service/admin.h"
 #include "service/agent_routes.h"
 #include "service/routes.h"
@@ -168,8 +169,10 @@ static void tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	sealer_prune(thread->sealer, thread->service->dispatch);
-	if (thread->index == 0)
+	if (thread->index == 0) {
 		dispatch_tick(thread->service->dispatch, thread->port);
+		log_tick();
+	}
 }
 
 static void leave_check(evutil_socket_t fd, short what, void *arg)

@@ -3,9 +3,12 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/cli.h"
@@ -338,6 +341,30 @@ static void colours_want_a_terminal(void **state)
 	fclose(file);
 }
 
+static void closed_standard_streams_become_the_null_device(void **state)
+{
+	struct stat null, st;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(stat("/dev/null", &null), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		bool good = true;
+
+		close(STDIN_FILENO);
+		close(STDERR_FILENO);
+		cli_stdio();
+		for (int fd = 0; fd <= STDERR_FILENO; fd += STDERR_FILENO)
+			good = good && fstat(fd, &st) == 0 && st.st_rdev == null.st_rdev && fcntl(fd, F_GETFL) >= 0;
+		_exit(good ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +379,7 @@ int main(void)
 		cmocka_unit_test(text_is_wrapped_and_indented),
 		cmocka_unit_test(colours_want_a_terminal),
 		cmocka_unit_test(a_full_disk_is_a_failure),
+		cmocka_unit_test(closed_standard_streams_become_the_null_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

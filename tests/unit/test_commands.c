@@ -156,15 +156,16 @@ static void init_writes_a_configuration_that_loads(void **state)
 
 static void commands_say_what_is_wrong_by_their_exit_code(void **state)
 {
+	struct status_options status = {.common.config = conf_path};
 	struct common_options options = {.config = conf_path};
 	char agent[] = "agent?x", *args[] = {agent};
 
 	(void)state;
-	assert_int_equal(command_status(&options, NULL, 0), CLI_CONFIG); /* no file */
+	assert_int_equal(command_status(&status, NULL, 0), CLI_CONFIG); /* no file */
 	write_conf("colour = red\n");
-	assert_int_equal(command_status(&options, NULL, 0), CLI_CONFIG);
+	assert_int_equal(command_status(&status, NULL, 0), CLI_CONFIG);
 	write_conf("");
-	assert_int_equal(command_status(&options, NULL, 0), CLI_UNREACHABLE);
+	assert_int_equal(command_status(&status, NULL, 0), CLI_UNREACHABLE);
 	assert_int_equal(command_agent_show(&options, args, 1), CLI_FAILED);
 }
 

@@ -92,7 +92,7 @@ static void messages_arrive_at_a_path(void **state)
 	log_capture(keep, NULL);
 	sdnotify_ready();
 	log_capture(NULL, NULL);
-	assert_non_null(strstr(logged, "event=sdnotify.failed message=\"READY=1\""));
+	assert_non_null(strstr(logged, "event=sdnotify.failed notification=\"READY=1\""));
 }
 
 static void messages_arrive_at_an_abstract_socket(void **state)

@@ -72,13 +72,16 @@ class Client:
         self.close()
 
 
-def unix_request(path, method, target, limit=PATIENCE):
-    """A request to a control socket."""
+def unix_request(path, method, target, limit=PATIENCE, body=None):
+    """A request to a control socket; body goes as JSON."""
     connection = http.client.HTTPConnection("localhost", timeout=limit)
     connection.sock = socket.socket(socket.AF_UNIX)
     connection.sock.settimeout(limit)
     connection.sock.connect(path)
-    connection.request(method, target)
+    if body is None:
+        connection.request(method, target)
+    else:
+        connection.request(method, target, body=json.dumps(body), headers={"Content-Type": "application/json"})
     answer = connection.getresponse()
     result = Answer(answer.status, answer.headers, answer.read())
     connection.close()
