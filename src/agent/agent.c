@@ -16,7 +16,7 @@
 #include "base/metrics.h"
 #include "wire/expiry.h"
 
-/* An answer must leave this long before the service gives up waiting: the way back, and a repeated post. */
+/* An answer must leave this long before the service gives up waiting: the way back, and a repeated poll. */
 #define MARGIN_MS 250
 /* A beat older than this many turns means that the queue thread hangs. */
 #define DEAD_TURNS 10
@@ -274,7 +274,7 @@ static unsigned room(void *arg, unsigned *busy)
 	limit = directories_limit(agent->current);
 	pthread_mutex_unlock(&agent->lock);
 	*busy = atomic_load_explicit(&agent->jobs, memory_order_relaxed);
-	/* Jobs whose answers still wait for a post hold no connection, and count all the same. */
+	/* Jobs whose answers still wait for a poll hold no connection, and count all the same. */
 	left = limit > *busy ? limit - *busy : 0;
 	if (free_now > left)
 		free_now = left;

@@ -120,7 +120,6 @@ int queue_call_start(struct queue_client *q, struct queue_call *call, struct err
 	if (r != CURLM_OK)
 		return err_set(err, -PTA_ENOMEM, "start POST %s: %s", call->http.url, curl_multi_strerror(r));
 	call->busy = true;
-	call->started_us = clock_mono_us();
 	return 0;
 }
 

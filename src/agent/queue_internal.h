@@ -23,7 +23,6 @@ struct queue_call {
 	enum queue_call_kind kind;
 	bool busy;	     /* libcurl has it */
 	unsigned generation; /* of the link it was made for; 0: none yet */
-	uint64_t started_us;
 
 	/* poll */
 	unsigned credit;

@@ -68,7 +68,7 @@ unsigned envelope_receiver_contexts(const struct envelope_receiver *receiver);
 PTA_MUST_CHECK int envelope_open_request(struct envelope_receiver *receiver, const struct envelope_head *head, const uint8_t enc[ENVELOPE_ENC_LEN], uint64_t seq,
 					 const uint8_t *sealed, size_t len, uint64_t now_ms, struct envelope_request *out,
 					 uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN], struct err *err);
-/* Appends random nonce and sealed verdict. Encode once: a repeated post repeats the bytes. */
+/* Appends random nonce and sealed verdict. Encode once: a repeated poll repeats the bytes. */
 PTA_MUST_CHECK int envelope_seal_answer(const uint8_t answer_key[ENVELOPE_ANSWER_KEY_LEN], const struct envelope_head *head, const char *username, const struct verdict *verdict,
 					struct buf *sealed);
 

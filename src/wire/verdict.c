@@ -77,17 +77,6 @@ int verdict_parse(const char *name, enum verdict_code *out)
 	return -PTA_EINVAL;
 }
 
-int verdict_reason_parse(const char *name, enum verdict_reason *out)
-{
-	for (size_t i = 0; i < PTA_ARRAY_SIZE(reasons); i++) {
-		if (strcmp(reasons[i].name, name) == 0) {
-			*out = (enum verdict_reason)i;
-			return 0;
-		}
-	}
-	return -PTA_EINVAL;
-}
-
 struct verdict verdict_make(enum verdict_code code)
 {
 	return (struct verdict){.code = code, .password_proved = code == VERDICT_SUCCESS};

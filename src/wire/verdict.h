@@ -56,7 +56,6 @@ const char *verdict_reason_name(enum verdict_reason reason);
 /* "" for every verdict but unavailable. */
 const char *verdict_reason_text(const struct verdict *v);
 PTA_MUST_CHECK int verdict_parse(const char *name, enum verdict_code *out);
-PTA_MUST_CHECK int verdict_reason_parse(const char *name, enum verdict_reason *out);
 
 /* A verdict with nothing else set. Success says itself that the password was proved; any other code needs
  * password_proved set where the directory's answer shows it. */

@@ -91,11 +91,8 @@ static void every_reason_has_its_code(void **state)
 	assert_int_equal(PTA_ARRAY_SIZE(table), REASON_CODES);
 	for (size_t i = 0; i < PTA_ARRAY_SIZE(table); i++) {
 		struct verdict v = verdict_unavailable(table[i].reason, false);
-		enum verdict_reason parsed = REASON_CODES;
 
 		assert_string_equal(verdict_reason_text(&v), table[i].name);
-		assert_int_equal(verdict_reason_parse(table[i].name, &parsed), 0);
-		assert_int_equal(parsed, table[i].reason);
 		assert_int_equal(verdict_entra_code(&v), table[i].entra);
 		assert_int_equal(verdict_http_status(&v), 503);
 		v.password_sent = true;
@@ -106,7 +103,6 @@ static void every_reason_has_its_code(void **state)
 static void out_of_range_is_unavailable(void **state)
 {
 	struct verdict v = {.code = (enum verdict_code)77, .reason = (enum verdict_reason)99, .password_proved = true};
-	enum verdict_reason reason;
 	enum verdict_code code;
 
 	(void)state;
@@ -120,7 +116,6 @@ static void out_of_range_is_unavailable(void **state)
 	assert_false(verdict_may_lead_to_session(&v));
 	assert_int_equal(verdict_parse("SUCCESS", &code), -PTA_EINVAL);
 	assert_int_equal(verdict_parse("", &code), -PTA_EINVAL);
-	assert_int_equal(verdict_reason_parse("success", &reason), -PTA_EINVAL);
 }
 
 int main(void)
